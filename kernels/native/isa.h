@@ -1,0 +1,23 @@
+#ifndef FURIOSA_KERNELS_NATIVE_ISA_H_
+#define FURIOSA_KERNELS_NATIVE_ISA_H_
+
+namespace furiosa {
+
+// Instruction sets that kernels are written for, each a superset of those before it.
+enum class Isa { kScalar = 0, kAvx2 = 1, kAvxVnni = 2, kAvx512Vnni = 3 };
+
+// The best instruction set of this CPU.
+Isa detected_isa();
+
+// The instruction set in use: detected_isa(), or what FURIOSA_ISA names if this CPU has it
+// (scalar, avx2, avxvnni, avx512vnni). Read once.
+Isa active_isa();
+
+// Why FURIOSA_ISA could not be honoured, or nullptr.
+const char* isa_problem();
+
+const char* isa_name(Isa isa);
+
+}  // namespace furiosa
+
+#endif  // FURIOSA_KERNELS_NATIVE_ISA_H_
