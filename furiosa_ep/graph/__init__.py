@@ -1,0 +1,16 @@
+"""Graphs: the ONNX graph that comes in, and the device graph that it is lowered to."""
+
+from furiosa_ep.graph.device import DeviceGraph, DeviceValue, Operation, Table
+from furiosa_ep.graph.graph import Graph, Node, TensorType
+from furiosa_ep.graph.quantization import QuantParams
+
+__all__ = [
+    "DeviceGraph",
+    "DeviceValue",
+    "Graph",
+    "Node",
+    "Operation",
+    "QuantParams",
+    "Table",
+    "TensorType",
+]

@@ -1,0 +1,121 @@
+"""The device graph: operations on 8-bit tensors that lowerings emit and passes rewrite.
+
+Shapes are concrete and in ONNX's axis order (N, C, H, W); where the bytes lie is decided later, by
+the code generator. Every 8-bit value is held as uint8: int8 values with their top bit flipped.
+
+| kind | inputs -> output | attributes |
+|---|---|---|
+| Quantize | float -> u8 | params: QuantParams |
+| Dequantize | u8 -> float | params |
+| Lookup | u8 -> u8 | table: Table |
+| Conv | x, w (I8 or I16 constant O,I/g,kH,kW), bias (I32 constant), multiplier (F32 constant)[, residual] -> u8 or float | strides, dilations, pads (top, left, bottom, right), group, x_zero_point, y_zero_point (stored), table?, residual?: Residual, residual_table? |
+| ConvTranspose | x, w (F32 constant C,O/g,kH,kW), bias (F32 constant)? -> u8 or float | strides, dilations, pads, output_padding, group, x_params, y_params |
+| MatMul | a, b -> u8 or float | a_zero_point, b_zero_point, y_zero_point (stored), multiplier |
+| Add | a, b -> u8 | a_params, b_params, y_params |
+| Mul | a, b -> u8 | a_params, b_params, y_params |
+| Expression | 1 to 4 of u8 or float -> u8 or float | params: one QuantParams or None per input, y_params, code: tuple of (op, payload) |
+| MaxPool | x -> u8 | kernel, strides, dilations, pads |
+| AveragePool | x -> u8 | kernel, strides, dilations, pads, count_include_pad, x_params, y_params |
+| GlobalAveragePool | x -> u8 | x_params, y_params |
+| Reduce | x -> u8 or float | reduction (mean, sum, max, l2), axes, keepdims, x_params, y_params |
+| Softmax | x -> u8 | axis, x_params, y_params, variant |
+| LpNormalization | x -> u8 or float | axis, p, x_params, y_params |
+| ResizeNearest | x -> u8 | rows, columns: source index of every output row and column |
+| ResizeLinear | x -> u8 | rows, row_weights, columns, column_weights, x_params, y_params, variant |
+| Gather | x -> same | axis, indices (ndarray, any shape) |
+| Reshape | x -> same | (the output's shape) |
+| Transpose | x -> same | perm |
+| Slice | x -> same | starts, steps (one per axis; the output's shape tells the ends) |
+| Expand | x -> same | (the output's shape) |
+| Concat | any number -> same | axis |
+| Pad | x -> same | pads (begins then ends, not negative), value (stored) |
+
+The formulas are those of the opcodes with the same names (docs/program.md).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from furiosa_ep.program.program import DType
+
+
+@dataclass(eq=False)
+class DeviceValue:
+    """A tensor of the device graph."""
+
+    name: str
+    dtype: DType
+    """U8, F32, or for constant operands I8, I16, I32."""
+    shape: tuple[int, ...]
+    constant: npt.NDArray[Any] | None = None
+    signed: bool = False
+    """For U8: whether the ONNX value is int8 (held with its top bit flipped)."""
+
+
+@dataclass(eq=False)
+class Table:
+    """256 bytes in the stored domain, one per code of the input, or [C, 256] along the last axis
+    of the physical order (the channel axis of an image). Filled when first read: many tables are
+    evaluated together."""
+
+    fill: Callable[[], npt.NDArray[np.uint8]]
+    channel_axis: int | None = None
+    """For a [C, 256] table: the axis, in ONNX order, that selects the row."""
+    _values: npt.NDArray[np.uint8] | None = None
+
+    @property
+    def values(self) -> npt.NDArray[np.uint8]:
+        """The bytes: shape [256] or [C, 256]."""
+        if self._values is None:
+            self._values = self.fill()
+        return self._values
+
+
+@dataclass(eq=False)
+class Operation:
+    """One operation of the device graph; its kind and attributes are in the module's table."""
+
+    kind: str
+    inputs: list[DeviceValue | None]
+    outputs: list[DeviceValue]
+    attributes: dict[str, Any]
+    name: str
+    """The ONNX nodes that it came from, for people."""
+
+    @property
+    def output(self) -> DeviceValue:
+        """The only output."""
+        (value,) = self.outputs
+        return value
+
+
+@dataclass(eq=False)
+class DeviceGraph:
+    """Operations in an order in which they can run, and what goes in and out."""
+
+    inputs: list[DeviceValue] = field(default_factory=list)
+    """As the user passes them: dtype of the ONNX value (F32, U8, I8...)."""
+    outputs: list[DeviceValue] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
+
+    def consumers(self) -> Mapping[DeviceValue, list[Operation]]:
+        """The operations that read each value."""
+        users: dict[DeviceValue, list[Operation]] = {}
+        for operation in self.operations:
+            for value in operation.inputs:
+                if value is not None:
+                    users.setdefault(value, []).append(operation)
+        return users
+
+    def producers(self) -> Mapping[DeviceValue, Operation]:
+        """The operation that computes each value that is neither an input nor a constant."""
+        return {value: one for one in self.operations for value in one.outputs}
+
+    def remove(self, dead: Iterable[Operation]) -> None:
+        """Remove operations that nothing needs any more."""
+        gone = set(map(id, dead))
+        self.operations = [one for one in self.operations if id(one) not in gone]

@@ -1,0 +1,1 @@
+"""Which parts of an ONNX graph the NPU takes, and why not the others."""
