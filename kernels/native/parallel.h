@@ -1,6 +1,7 @@
 #ifndef FURIOSA_KERNELS_NATIVE_PARALLEL_H_
 #define FURIOSA_KERNELS_NATIVE_PARALLEL_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <type_traits>
 
@@ -30,6 +31,16 @@ class ThreadPool {
         const_cast<void*>(static_cast<const void*>(&f)));
   }
 };
+
+// Calls f(begin, end) for ranges that cover [0, count): one for each thread at most, each of
+// `grain` items or more. Choose the grain so that it takes some 10 us: less does not pay.
+template <class F>
+void parallel_ranges(ThreadPool& pool, size_t count, size_t grain, F&& f) {
+  if (count == 0) return;
+  const size_t ranges = std::clamp<size_t>(count / std::max<size_t>(grain, 1), 1,
+                                           std::max<size_t>(pool.concurrency(), 1));
+  pool.parallel_for(ranges, [&](size_t i) { f(count * i / ranges, count * (i + 1) / ranges); });
+}
 
 // Runs everything on the calling thread.
 class InlinePool final : public ThreadPool {

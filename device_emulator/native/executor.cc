@@ -1,0 +1,164 @@
+#include "device_emulator/native/executor.h"
+
+#include <algorithm>
+#include <mutex>
+#include <new>
+#include <thread>
+
+#include "device_emulator/native/command.h"
+
+namespace furiosa {
+namespace {
+
+size_t align(size_t size) { return (size + kAlignment - 1) / kAlignment * kAlignment; }
+
+Prepare find_prepare(Opcode opcode) {
+  switch (opcode) {
+#define FURIOSA_OPCODE(number, NAME, operands, attributes) \
+  case Opcode::NAME:                                       \
+    return &prepare<Opcode::NAME>;
+#include "furiosa_ep/include/furiosa_opcodes.def"
+#undef FURIOSA_OPCODE
+  }
+  return nullptr;
+}
+
+// The memory of one run: the arena, the scratch space and the address of every storage.
+struct Workspace {
+  struct Release {
+    void operator()(std::byte* block) const {
+      ::operator delete(block, std::align_val_t{kAlignment});
+    }
+  };
+
+  Workspace(size_t size, size_t bases)
+      : block(static_cast<std::byte*>(::operator new(size, std::align_val_t{kAlignment}))),
+        bases(bases) {}
+
+  std::unique_ptr<std::byte, Release> block;
+  std::vector<std::byte*> bases;
+};
+
+}  // namespace
+
+class Executable::Impl {
+ public:
+  explicit Impl(std::span<const std::byte> bytes) : program_(Program::parse(bytes)) {
+    commands_.reserve(program_.commands().size());
+    for (const CommandRecord& record : program_.commands()) {
+      commands_.push_back(find_prepare(record.opcode)(program_, record));
+      scratch_size_ = std::max(scratch_size_, align(commands_.back()->scratch_size()));
+    }
+    addresses_.reserve(program_.tensors().size());
+    for (const Tensor& tensor : program_.tensors()) {
+      addresses_.push_back({base_of(tensor), tensor.offset});
+    }
+  }
+
+  void run(std::span<const void* const> inputs, std::span<void* const> outputs,
+           ThreadPool& pool) const {
+    check(inputs, program_.inputs(), "inputs");
+    check(outputs, program_.outputs(), "outputs");
+    Lease workspace(*this);
+    std::byte* const arena = workspace->block.get();
+    std::byte** base = workspace->bases.data();
+    *base++ = arena;
+    *base++ = const_cast<std::byte*>(program_.constants().data());
+    for (const void* input : inputs) {
+      *base++ = static_cast<std::byte*>(const_cast<void*>(input));
+    }
+    for (void* output : outputs) *base++ = static_cast<std::byte*>(output);
+    const RunContext context(addresses_.data(), workspace->bases.data(),
+                             arena + align(program_.arena_size()), pool);
+    for (const std::unique_ptr<Command>& command : commands_) command->run(context);
+  }
+
+  const Program& program() const { return program_; }
+
+ private:
+  // A workspace for the duration of a run, from those that earlier runs left.
+  class Lease {
+   public:
+    explicit Lease(const Impl& owner) : owner_(owner), workspace_(owner.acquire()) {}
+    ~Lease() { owner_.release(std::move(workspace_)); }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    Workspace* operator->() const { return workspace_.get(); }
+
+   private:
+    const Impl& owner_;
+    std::unique_ptr<Workspace> workspace_;
+  };
+
+  template <class Pointer>
+  static void check(std::span<Pointer const> buffers, const std::vector<Binding>& bindings,
+                    const char* what) {
+    if (buffers.size() != bindings.size()) {
+      throw Error(std::to_string(buffers.size()) + " " + what + ": expected " +
+                  std::to_string(bindings.size()));
+    }
+    for (size_t i = 0; i < buffers.size(); ++i) {
+      if (buffers[i] == nullptr && bindings[i].size > 0) {
+        throw Error(std::string(what) + "[" + std::to_string(i) + "] '" + bindings[i].name +
+                    "' is null");
+      }
+    }
+  }
+
+  uint32_t base_of(const Tensor& tensor) const {
+    switch (tensor.storage) {
+      case Storage::kArena:
+        return 0;
+      case Storage::kConstant:
+        return 1;
+      case Storage::kInput:
+        return 2 + tensor.index;
+      case Storage::kOutput:
+        break;
+    }
+    return static_cast<uint32_t>(2 + program_.inputs().size()) + tensor.index;
+  }
+
+  std::unique_ptr<Workspace> acquire() const {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!idle_.empty()) {
+        std::unique_ptr<Workspace> workspace = std::move(idle_.back());
+        idle_.pop_back();
+        return workspace;
+      }
+    }
+    return std::make_unique<Workspace>(align(program_.arena_size()) + scratch_size_,
+                                       2 + program_.inputs().size() + program_.outputs().size());
+  }
+
+  void release(std::unique_ptr<Workspace> workspace) const {
+    const std::lock_guard lock(mutex_);
+    if (idle_.size() < max_idle_) idle_.push_back(std::move(workspace));
+  }
+
+  const Program program_;
+  std::vector<std::unique_ptr<Command>> commands_;
+  std::vector<RunContext::Address> addresses_;
+  size_t scratch_size_ = 0;
+  // More concurrent runs than processors are served too, but their workspaces are not kept.
+  const size_t max_idle_ = std::max(1u, std::thread::hardware_concurrency());
+  mutable std::mutex mutex_;
+  mutable std::vector<std::unique_ptr<Workspace>> idle_;
+};
+
+Executable::Executable(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Executable::~Executable() = default;
+
+std::shared_ptr<const Executable> Executable::load(std::span<const std::byte> program) {
+  return std::shared_ptr<const Executable>(new Executable(std::make_unique<Impl>(program)));
+}
+
+void Executable::run(std::span<const void* const> inputs, std::span<void* const> outputs,
+                     ThreadPool& pool) const {
+  impl_->run(inputs, outputs, pool);
+}
+
+const Program& Executable::program() const { return impl_->program(); }
+
+}  // namespace furiosa
