@@ -1,0 +1,98 @@
+"""The provider options: what a session can ask of FuriosaProvider (docs/options.md)."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class OptionError(ValueError):
+    """A provider option that does not exist, or a value that it does not take."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a session asks of the provider; ONNX Runtime hands options over as strings.
+
+    `parse` reads them; the defaults are those of a session that sets none.
+    """
+
+    claim: str = "profitable"
+    """Which supported partitions to take: `profitable` (those that the cost model expects to gain
+    time) or `all`."""
+
+    disabled_ops: frozenset[str] = frozenset()
+    """Operator types that stay on the CPU, `Conv` or `com.microsoft:QGemm`."""
+
+    program_cache_size: int = 16
+    """How many Programs, one per combination of input shapes, each partition with symbolic dims
+    keeps; the least recently used one goes first."""
+
+    summary: str = "warning"
+    """The log level of the one line that says what was claimed: `warning` (shown by default),
+    `info` or `off`."""
+
+    @classmethod
+    def parse(cls, values: Mapping[str, str]) -> "Options":
+        """The options in `values`, defaults for those that are absent.
+
+        Raises:
+            OptionError: for a key that does not exist or a value that it does not take; the
+                message lists what is allowed.
+        """
+        parsed: dict[str, Any] = {}
+        for key, value in values.items():
+            if key in _READ_BY_ONNXRUNTIME:
+                continue
+            parser = _PARSERS.get(key)
+            if parser is None:
+                raise OptionError(
+                    f"option {key!r}={value!r}: no such option of FuriosaProvider, expected one of "
+                    f"{', '.join(_PARSERS)} (docs/options.md)"
+                )
+            parsed[key] = parser(key, value.strip())
+        return cls(**parsed)
+
+
+_READ_BY_ONNXRUNTIME = frozenset({"device_id"})
+"""Keys that ONNX Runtime acts on itself and hands over all the same."""
+
+
+def _one_of(*allowed: str) -> Callable[[str, str], str]:
+    def parse(key: str, value: str) -> str:
+        if value not in allowed:
+            raise _refused(key, value, "one of " + ", ".join(allowed))
+        return value
+
+    return parse
+
+
+def _integer(least: int, most: int) -> Callable[[str, str], int]:
+    def parse(key: str, value: str) -> int:
+        if not (value.isascii() and value.isdecimal()) or not least <= int(value) <= most:
+            raise _refused(key, value, f"an integer from {least} to {most}")
+        return int(value)
+
+    return parse
+
+
+def _operators(key: str, value: str) -> frozenset[str]:
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    for name in names:
+        if not name.replace(":", "").replace(".", "").replace("_", "").isalnum():
+            raise _refused(key, value, "operator types separated by commas, like Conv,Softmax")
+    return frozenset(names)
+
+
+def _refused(key: str, value: str, expected: str) -> OptionError:
+    return OptionError(f"option {key!r}={value!r}: expected {expected} (docs/options.md#{key})")
+
+
+_PARSERS: Mapping[str, Callable[[str, str], Any]] = {
+    "claim": _one_of("profitable", "all"),
+    "disabled_ops": _operators,
+    "program_cache_size": _integer(1, 1_000_000),
+    "summary": _one_of("warning", "info", "off"),
+}
+
+assert set(_PARSERS) == {field.name for field in dataclasses.fields(Options)}
