@@ -1,4 +1,4 @@
-"""The standard ONNX backend node tests: what runs on the CPU provider alone runs with ours before it."""
+"""The ONNX backend node tests: what runs on the CPU provider alone runs with ours before it."""
 
 import warnings
 from typing import Any
