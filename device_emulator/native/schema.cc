@@ -1,5 +1,6 @@
 // The opcode schemas, parsed once from the strings in furiosa_opcodes.def.
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -25,7 +26,8 @@ bool take_suffix(std::string_view& word, std::string_view suffix) {
 }
 
 OpcodeSchema parse(std::string_view name, std::string_view operands, std::string_view attributes) {
-  OpcodeSchema schema{.name = name};
+  OpcodeSchema schema;
+  schema.name = name;
   while (!operands.empty()) {
     std::string_view word = take_word(operands);
     if (word == "->") continue;

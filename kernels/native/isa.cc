@@ -1,7 +1,10 @@
 #include "kernels/native/isa.h"
 
+#include <atomic>
 #include <cstdlib>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace furiosa {
 namespace {
@@ -35,6 +38,16 @@ Isa detect() {
 #endif
 }
 
+// Whether this CPU has the instruction set.
+bool available(Isa isa) { return isa <= detected_isa() && (isa != Isa::kAvxVnni || has_avxvnni()); }
+
+std::optional<Isa> find(std::string_view name) {
+  for (int level = 0; level <= static_cast<int>(Isa::kAvx512Vnni); ++level) {
+    if (name == kNames[level]) return static_cast<Isa>(level);
+  }
+  return std::nullopt;
+}
+
 struct Selection {
   Isa isa;
   std::string problem;
@@ -44,11 +57,9 @@ Selection select() {
   const Isa best = detected_isa();
   const char* wanted = std::getenv("FURIOSA_ISA");
   if (wanted == nullptr || *wanted == '\0') return {best, ""};
-  for (int level = 0; level <= static_cast<int>(Isa::kAvx512Vnni); ++level) {
-    if (std::string(wanted) != kNames[level]) continue;
-    const Isa isa = static_cast<Isa>(level);
-    const bool available = isa <= best && (isa != Isa::kAvxVnni || has_avxvnni());
-    if (available) return {isa, ""};
+  const std::optional<Isa> isa = find(wanted);
+  if (isa && available(*isa)) return {*isa, ""};
+  if (isa) {
     return {best, std::string("FURIOSA_ISA=") + wanted + ": this CPU has " + isa_name(best) +
                       " at best; using it"};
   }
@@ -61,6 +72,9 @@ const Selection& selection() {
   return result;
 }
 
+// What force_isa() asked for, or -1.
+std::atomic<int> forced = -1;
+
 }  // namespace
 
 Isa detected_isa() {
@@ -68,7 +82,17 @@ Isa detected_isa() {
   return isa;
 }
 
-Isa active_isa() { return selection().isa; }
+Isa active_isa() {
+  const int level = forced.load(std::memory_order_relaxed);
+  return level < 0 ? selection().isa : static_cast<Isa>(level);
+}
+
+bool force_isa(const char* name) {
+  const std::optional<Isa> isa = name == nullptr ? std::nullopt : find(name);
+  if (name != nullptr && (!isa || !available(*isa))) return false;
+  forced = isa ? static_cast<int>(*isa) : -1;
+  return true;
+}
 
 const char* isa_problem() {
   return selection().problem.empty() ? nullptr : selection().problem.c_str();

@@ -10,8 +10,12 @@ enum class Isa { kScalar = 0, kAvx2 = 1, kAvxVnni = 2, kAvx512Vnni = 3 };
 Isa detected_isa();
 
 // The instruction set in use: detected_isa(), or what FURIOSA_ISA names if this CPU has it
-// (scalar, avx2, avxvnni, avx512vnni). Read once.
+// (scalar, avx2, avxvnni, avx512vnni). Read once, unless force_isa() says otherwise.
 Isa active_isa();
+
+// Makes the named instruction set the active one for what is prepared from now on; nullptr goes
+// back to the default. False where the CPU lacks it or the name is unknown. For tests.
+bool force_isa(const char* name);
 
 // Why FURIOSA_ISA could not be honoured, or nullptr.
 const char* isa_problem();

@@ -1,0 +1,81 @@
+"""Runs Programs with the native executor."""
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from furiosa_ep.device_emulator.library import BindingRecord, last_error, load_library
+from furiosa_ep.program import Binding, DType, ProgramError
+
+
+class Executable:
+    """A Program that the native library has validated and prepared for this machine.
+
+    Instances may be used by several threads at once.
+    """
+
+    def __init__(self, program: bytes) -> None:
+        """Loads the bytes of a Program.
+
+        Raises:
+            ProgramError: where the executor refuses them; the text says why.
+            LibraryError: where the native library cannot be loaded.
+        """
+        library = load_library()
+        handle = ctypes.c_void_p()
+        data = np.frombuffer(program, np.uint8)
+        if library.furiosa_program_load(data.ctypes.data, data.nbytes, ctypes.byref(handle)):
+            raise ProgramError(last_error(library))
+        self._library = library
+        self._handle = handle
+        weakref.finalize(self, library.furiosa_program_free, handle)
+        self.inputs = self._bindings("input")
+        """What run() takes, in order."""
+        self.outputs = self._bindings("output")
+        """What run() returns, in order."""
+
+    def run(self, inputs: Sequence[npt.ArrayLike]) -> list[npt.NDArray[Any]]:
+        """The outputs for `inputs`, whose dtypes and shapes are those of `self.inputs`.
+
+        Raises:
+            ValueError: where number, dtype or shape of the inputs is another.
+        """
+        if len(inputs) != len(self.inputs):
+            raise ValueError(f"{len(inputs)} inputs: expected {len(self.inputs)}")
+        arrays = [_checked(one, to) for one, to in zip(inputs, self.inputs, strict=True)]
+        outputs = [np.empty(binding.shape, binding.dtype.numpy) for binding in self.outputs]
+        if self._library.furiosa_program_run(
+            self._handle, _pointers(arrays), len(arrays), _pointers(outputs), len(outputs)
+        ):
+            raise RuntimeError(last_error(self._library))
+        return outputs
+
+    def _bindings(self, kind: str) -> tuple[Binding, ...]:
+        count = getattr(self._library, f"furiosa_program_{kind}_count")(self._handle)
+        describe = getattr(self._library, f"furiosa_program_{kind}")
+        bindings = []
+        for index in range(count):
+            record = BindingRecord()
+            if describe(self._handle, index, ctypes.byref(record)):
+                raise RuntimeError(last_error(self._library))
+            shape = tuple(record.dims[: record.rank])
+            bindings.append(Binding(record.name.decode(), DType(record.dtype), shape))
+        return tuple(bindings)
+
+
+def _checked(array: npt.ArrayLike, binding: Binding) -> npt.NDArray[Any]:
+    result = np.asarray(array)
+    if result.dtype != binding.dtype.numpy or result.shape != binding.shape:
+        raise ValueError(
+            f"input {binding.name!r} is {result.dtype} {result.shape}: expected "
+            f"{binding.dtype.numpy} {binding.shape}"
+        )
+    return np.require(result, requirements=["C", "A"])
+
+
+def _pointers(arrays: Sequence[npt.NDArray[Any]]) -> "ctypes.Array[ctypes.c_void_p]":
+    return (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])

@@ -1,0 +1,136 @@
+// The C API: translates handles and exceptions, and does nothing else.
+
+#include <exception>
+#include <new>
+
+#include "device_emulator/native/checksum.h"
+#include "device_emulator/native/executor.h"
+#include "furiosa_ep/include/furiosa_ep.h"
+#include "kernels/native/isa.h"
+
+struct furiosa_program {
+  std::shared_ptr<const furiosa::Executable> executable;
+};
+
+namespace {
+
+std::string& last_error() {
+  thread_local std::string text;
+  return text;
+}
+
+furiosa_status failed(furiosa_status status, const char* reason) noexcept {
+  try {
+    last_error() = reason;
+  } catch (const std::bad_alloc&) {
+    last_error().clear();
+  }
+  return status;
+}
+
+// Runs `body`, and turns what it throws into a status.
+template <class Body>
+furiosa_status guarded(Body&& body) noexcept {
+  try {
+    body();
+    return FURIOSA_OK;
+  } catch (const furiosa::Error& error) {
+    return failed(FURIOSA_INVALID, error.what());
+  } catch (const std::bad_alloc&) {
+    return failed(FURIOSA_OUT_OF_MEMORY, "out of memory");
+  } catch (const std::exception& error) {
+    return failed(FURIOSA_INTERNAL, error.what());
+  } catch (...) {
+    return failed(FURIOSA_INTERNAL, "unknown error");
+  }
+}
+
+void require(bool condition, const char* reason) {
+  if (!condition) throw furiosa::Error(reason);
+}
+
+furiosa_status describe(const std::vector<furiosa::Binding>& bindings, size_t index,
+                        furiosa_binding* binding) noexcept {
+  return guarded([&] {
+    require(binding != nullptr, "binding is NULL");
+    if (index >= bindings.size()) {
+      throw furiosa::Error("index " + std::to_string(index) + ": expected less than " +
+                           std::to_string(bindings.size()));
+    }
+    const furiosa::Binding& found = bindings[index];
+    *binding = {found.name.c_str(), found.dims.data(), static_cast<uint32_t>(found.dims.size()),
+                static_cast<uint32_t>(found.dtype), found.size};
+  });
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* furiosa_last_error(void) noexcept { return last_error().c_str(); }
+
+const char* furiosa_version(void) noexcept { return FURIOSA_EP_VERSION; }
+
+const char* furiosa_isa_name(void) noexcept { return furiosa::isa_name(furiosa::active_isa()); }
+
+const char* furiosa_isa_problem(void) noexcept { return furiosa::isa_problem(); }
+
+furiosa_status furiosa_set_isa(const char* name) noexcept {
+  return guarded([&] {
+    if (!furiosa::force_isa(name)) {
+      throw furiosa::Error("instruction set '" + std::string(name) +
+                           "': expected one of scalar, avx2, avxvnni, avx512vnni that this CPU "
+                           "has; its best is " +
+                           furiosa::isa_name(furiosa::detected_isa()));
+    }
+  });
+}
+
+uint64_t furiosa_checksum(const void* data, size_t size) noexcept {
+  return furiosa::checksum({static_cast<const std::byte*>(data), size});
+}
+
+furiosa_status furiosa_program_load(const void* data, size_t size,
+                                    furiosa_program** program) noexcept {
+  return guarded([&] {
+    require(program != nullptr, "program is NULL");
+    *program = nullptr;
+    require(data != nullptr, "data is NULL");
+    auto handle = std::make_unique<furiosa_program>();
+    handle->executable = furiosa::Executable::load({static_cast<const std::byte*>(data), size});
+    *program = handle.release();
+  });
+}
+
+void furiosa_program_free(furiosa_program* program) noexcept { delete program; }
+
+size_t furiosa_program_input_count(const furiosa_program* program) noexcept {
+  return program->executable->program().inputs().size();
+}
+
+size_t furiosa_program_output_count(const furiosa_program* program) noexcept {
+  return program->executable->program().outputs().size();
+}
+
+furiosa_status furiosa_program_input(const furiosa_program* program, size_t index,
+                                     furiosa_binding* binding) noexcept {
+  return describe(program->executable->program().inputs(), index, binding);
+}
+
+furiosa_status furiosa_program_output(const furiosa_program* program, size_t index,
+                                      furiosa_binding* binding) noexcept {
+  return describe(program->executable->program().outputs(), index, binding);
+}
+
+furiosa_status furiosa_program_run(const furiosa_program* program, const void* const* inputs,
+                                   size_t input_count, void* const* outputs,
+                                   size_t output_count) noexcept {
+  return guarded([&] {
+    require(inputs != nullptr || input_count == 0, "inputs is NULL");
+    require(outputs != nullptr || output_count == 0, "outputs is NULL");
+    furiosa::InlinePool pool;
+    program->executable->run({inputs, input_count}, {outputs, output_count}, pool);
+  });
+}
+
+}  // extern "C"
