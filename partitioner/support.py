@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 from furiosa_ep.graph import DeviceValue, Graph, Node, QuantParams, Table
 
+CHAIN = ("furiosa", "Chain")
+"""Domain and type under which support for elementwise chains is registered."""
+
 
 class DeclineCode(enum.StrEnum):
     """Why a node is not on the NPU: the closed set that tools can rely on."""
@@ -65,14 +68,25 @@ class Operand:
 @dataclass(frozen=True, eq=False)
 class NodeUnit:
     """A single node, or a QDQ group: DequantizeLinear on its inputs, an operator (with the Relu or
-    Clip that its QuantizeLinear makes redundant), QuantizeLinear on its outputs."""
+    Clip that its QuantizeLinear makes redundant), QuantizeLinear on its outputs.
+    """
 
     node: Node
     """The operator itself: support is looked up by its domain and type."""
     nodes: tuple[Node, ...]
     """All nodes of the unit, `node` included, in topological order."""
     inputs: tuple[Operand, ...]
+    """One per input of `node`; of a chain: the different values that it reads, constants not."""
     outputs: tuple[Operand, ...]
+    """One per output of `node`; of a chain: one per QuantizeLinear."""
+    chain: bool = False
+    """Whether this is an elementwise chain: float operators that ONNX Runtime does not fuse with the
+    DequantizeLinear before and the QuantizeLinear behind them. `node` is the last operator."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Domain and type that support is looked up by: of `node`, or ("furiosa", "Chain")."""
+        return CHAIN if self.chain else (self.node.domain, self.node.op_type)
 
     @property
     def label(self) -> str:
@@ -82,7 +96,8 @@ class NodeUnit:
 
 class Builder(Protocol):
     """What a lowering emits operations with. Shapes are concrete here, also where the model's are
-    symbolic. Every method that returns a value works out its shape."""
+    symbolic. Every method that returns a value works out its shape.
+    """
 
     graph: Graph
 
@@ -115,10 +130,13 @@ class Builder(Protocol):
         """Append an operation of the module furiosa_ep.graph.device's table; returns its output."""
         ...
 
-    def table(self, unit: NodeUnit, channel_axis: int | None = None) -> Table:
-        """The table of a unit that is a function of one 8-bit input: ONNX Runtime's CPU provider
-        evaluates the unit's own nodes on all 256 codes (for each index of `channel_axis`), so that
-        the table equals what the CPU provider would compute."""
+    def table(
+        self, unit: NodeUnit, channel_axis: int | None = None, output: int = 0
+    ) -> Table:
+        """The table of one output of a unit that is a function of one 8-bit input: ONNX Runtime's
+        CPU provider evaluates the unit's own nodes on all 256 codes (for each index of
+        `channel_axis`), so that the table equals what the CPU provider would compute.
+        """
         ...
 
 

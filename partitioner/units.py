@@ -1,0 +1,320 @@
+"""Node units: every node of a graph belongs to exactly one.
+
+The groups are those that ONNX Runtime itself would fuse, so that what the NPU computes for a group
+is what the CPU provider would. They depend on nothing outside the group but on how often its values
+are used: the units of a partition are the same when it is a graph of its own.
+"""
+
+import heapq
+import itertools
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from furiosa_ep.graph import Graph, Node
+from furiosa_ep.partitioner.quantization import (
+    dequantized,
+    is_dequantize,
+    is_quantize,
+    quantized,
+)
+from furiosa_ep.partitioner.support import NodeUnit, Operand
+
+ELEMENTWISE = frozenset(
+    {"Abs", "Add", "Ceil", "Celu", "Clip", "Cos", "Div", "Elu", "Erf", "Exp", "Floor", "Gelu"}
+    | {"HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log", "Max", "Mean", "Min", "Mish"}
+    | {"Mul", "Neg", "PRelu", "Pow", "QuickGelu", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid"}
+    | {"Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Swish", "Tan", "Tanh"}
+    | {"ThresholdedRelu"}
+)
+"""Operators that compute every element from the elements at the same place."""
+
+
+def node_units(graph: Graph) -> list[NodeUnit]:
+    """All node units of the graph, producers before consumers.
+
+    A unit is one of:
+    - a QDQ group: an operator, the DequantizeLinear nodes that feed it alone, and the
+      QuantizeLinear nodes behind it where each output is read by exactly one, and by nothing else.
+      A Relu or Clip in between that the QuantizeLinear makes redundant belongs to it;
+    - an elementwise chain (`chain`): float operators between DequantizeLinear and QuantizeLinear
+      nodes, none or several of them, or one whose result is quantized more than once;
+    - a single node: operators without either, QuantizeLinear or DequantizeLinear at a border, and
+      nodes with subgraphs.
+    """
+    groups = _Groups(graph)
+    groups.add_chains()
+    for node in graph.nodes:
+        if not (is_quantize(node) or is_dequantize(node)):
+            groups.add_operator(node)
+    for node in graph.nodes:
+        groups.add_border(node)
+    return _in_order(groups.units, graph)
+
+
+def has_subgraph(node: Node) -> bool:
+    """Whether an attribute of the node is a graph (If, Loop, Scan)."""
+    return any(one.HasField("g") or one.graphs for one in node.proto.attribute)
+
+
+def dependencies(units: Sequence[NodeUnit], graph: Graph) -> list[set[int]]:
+    """For each unit the positions of the units that it reads from, in subgraphs too."""
+    owner = {node.index: position for position, unit in enumerate(units) for node in unit.nodes}
+    reads: list[set[int]] = [set() for _ in units]
+    for position, unit in enumerate(units):
+        for node in unit.nodes:
+            for name in node.outputs:
+                for user in graph.consumers(name):
+                    reads[owner[user.index]].add(position)
+    for position, read in enumerate(reads):
+        read.discard(position)
+    return reads
+
+
+class _Groups:
+    """The units found so far, and the nodes that they hold."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.units: list[NodeUnit] = []
+        self._graph = graph
+        self._graph_outputs = frozenset(graph.outputs)
+        self._grouped: set[int] = set()
+        self._order = {node.index: position for position, node in enumerate(graph.nodes)}
+
+    def add_chains(self) -> None:
+        """Add the elementwise chains, and the QDQ groups of single elementwise operators."""
+        for nodes in self._float_regions():
+            operators = [node for node in nodes if not self._is_clip_behind_operator(node)]
+            quantizes = [q for node in nodes for q in self._quantizes(node.outputs[0])]
+            if len(operators) == 1 and len(quantizes) == 1:
+                continue  # A QDQ group.
+            dequantizes = self._dequantizes(nodes)
+            leaves = {
+                (dq.input(0), dq.input(1), dq.input(2))
+                for dq in dequantizes
+                if not self._graph.is_constant(dq.input(0))
+            }
+            exits = [node for node in nodes if self._quantizes(node.outputs[0])]
+            # With several values in and several nodes' results out, what leaves by one could come
+            # back by another.
+            if leaves and (len({leaf[0] for leaf in leaves}) == 1 or len(exits) == 1):
+                self._add_chain(operators[-1], (*dequantizes, *nodes, *quantizes))
+
+    def add_operator(self, node: Node) -> None:
+        """Add the QDQ group of an operator, or the operator alone."""
+        if node.index in self._grouped:
+            return
+        dequantizes = [] if has_subgraph(node) else self._dequantizes([node])
+        behind = self._behind(node) if dequantizes else {}
+        inputs = {dq.outputs[0]: dequantized(self._graph, dq) for dq in dequantizes}
+        outputs = {name: quantized(self._graph, nodes[-1]) for name, nodes in behind.items()}
+        self._add(
+            NodeUnit(
+                node,
+                self._sorted((*dequantizes, node, *itertools.chain(*behind.values()))),
+                tuple(inputs.get(name) or Operand(name, None) for name in node.inputs),
+                tuple(outputs.get(name) or Operand(name, None) for name in node.outputs),
+            )
+        )
+
+    def add_border(self, node: Node) -> None:
+        """Add what is left: a QuantizeLinear or DequantizeLinear alone, or one after the other."""
+        if node.index in self._grouped:
+            return
+        if not is_dequantize(node):
+            outputs = (quantized(self._graph, node),)
+            self._add(NodeUnit(node, (node,), (Operand(node.input(0), None),), outputs))
+            return
+        name = node.outputs[0]
+        users = self._graph.consumers(name)
+        requantizes = name not in self._graph_outputs and all(
+            _quantizes_value(user, name) for user in users
+        )
+        if users and requantizes and not self._graph.is_constant(node.input(0)):
+            self._add_chain(users[-1], (node, *users))
+            return
+        self._add(
+            NodeUnit(node, (node,), (dequantized(self._graph, node),), (Operand(name, None),))
+        )
+
+    def _add(self, unit: NodeUnit) -> None:
+        self.units.append(unit)
+        self._grouped.update(node.index for node in unit.nodes)
+
+    def _add_chain(self, node: Node, nodes: Iterable[Node]) -> None:
+        nodes = self._sorted(nodes)
+        leaves = {
+            (dq.input(0), dq.input(1), dq.input(2)): dequantized(self._graph, dq)
+            for dq in nodes
+            if is_dequantize(dq) and not self._graph.is_constant(dq.input(0))
+        }
+        outputs = tuple(quantized(self._graph, q) for q in nodes if is_quantize(q))
+        self._add(NodeUnit(node, nodes, tuple(leaves.values()), outputs, chain=True))
+
+    def _sorted(self, nodes: Iterable[Node]) -> tuple[Node, ...]:
+        return tuple(sorted(nodes, key=lambda node: self._order[node.index]))
+
+    def _float_regions(self) -> list[list[Node]]:
+        """Elementwise operators connected by values in float, each region in topological order.
+
+        Nothing else reads or writes those values but QuantizeLinear and DequantizeLinear.
+        """
+        region_of: dict[int, list[Node]] = {}
+        closed: set[int] = set()
+        for node in self._graph.nodes:
+            if not _is_elementwise(node):
+                continue
+            region = region_of[node.index] = [node]
+            for name in node.inputs:
+                producer = self._graph.producer(name)
+                other = region_of.get(producer.index) if producer is not None else None
+                if other is not None and other is not region:
+                    small, region = sorted((region, other), key=len)
+                    region.extend(small)
+                    region_of.update((one.index, region) for one in small)
+            if self._is_closed(node):
+                closed.add(node.index)
+        distinct = {id(region): region for region in region_of.values()}.values()
+        return [
+            list(self._sorted(region))
+            for region in distinct
+            if all(node.index in closed for node in region)
+        ]
+
+    def _is_closed(self, node: Node) -> bool:
+        """Whether the neighbours of an elementwise operator are such as a region may have.
+
+        It reads only constants, DequantizeLinear and elementwise operators, and is read only by
+        QuantizeLinear and elementwise operators.
+        """
+        name = node.outputs[0]
+        users = self._graph.consumers(name)
+        if not users or name in self._graph_outputs:
+            return False
+        return all(_is_elementwise(user) or _quantizes_value(user, name) for user in users) and all(
+            not value
+            or self._graph.is_constant(value)
+            or self._dequantize(value) is not None
+            or self._is_elementwise_value(value)
+            for value in node.inputs
+        )
+
+    def _is_elementwise_value(self, name: str) -> bool:
+        producer = self._graph.producer(name)
+        return producer is not None and _is_elementwise(producer)
+
+    def _dequantize(self, name: str) -> Node | None:
+        """The DequantizeLinear that computes a value for one node alone."""
+        producer = self._graph.producer(name)
+        if producer is None or not is_dequantize(producer) or name in self._graph_outputs:
+            return None
+        return producer if len({one.index for one in self._graph.consumers(name)}) == 1 else None
+
+    def _dequantizes(self, nodes: Iterable[Node]) -> list[Node]:
+        """The DequantizeLinear nodes that compute the inputs of `nodes` and nothing else."""
+        found = (self._dequantize(name) for node in nodes for name in node.inputs)
+        return list({dq.index: dq for dq in found if dq is not None}.values())
+
+    def _quantizes(self, name: str) -> list[Node]:
+        """The QuantizeLinear nodes among the readers of a value in a region."""
+        return [user for user in self._graph.consumers(name) if is_quantize(user)]
+
+    def _only_quantize(self, name: str) -> Node | None:
+        """The QuantizeLinear that alone reads a value."""
+        users = self._graph.consumers(name)
+        if len(users) != 1 or name in self._graph_outputs or not _quantizes_value(users[0], name):
+            return None
+        return users[0]
+
+    def _behind(self, node: Node) -> dict[str, list[Node]]:
+        """By output the QuantizeLinear that alone reads it, after the Relu or Clip it obviates.
+
+        Nothing at all where any output is read by anything else.
+        """
+        behind: dict[str, list[Node]] = {}
+        for output in filter(None, node.outputs):
+            users = self._graph.consumers(output)
+            if not users and output not in self._graph_outputs:
+                continue
+            clips = users if users and self._is_clip_behind_operator(users[0]) else ()
+            name = clips[0].outputs[0] if clips else output
+            quantize = self._only_quantize(name)
+            if quantize is None:
+                return {}
+            behind[output] = [*clips, quantize]
+        return behind
+
+    def _is_clip_behind_operator(self, node: Node) -> bool:
+        """Whether a node is a redundant Relu or Clip, and alone reads the operator before it."""
+        producer = self._graph.producer(node.input(0))
+        return (
+            producer is not None
+            and not is_dequantize(producer)
+            and node.input(0) not in self._graph_outputs
+            and len(self._graph.consumers(node.input(0))) == 1
+            and self._redundant(node)
+        )
+
+    def _redundant(self, node: Node) -> bool:
+        """Whether a node is a Relu or Clip that changes nothing before its QuantizeLinear."""
+        if node.domain or node.op_type not in ("Relu", "Clip"):
+            return False
+        quantize = self._only_quantize(node.outputs[0])
+        params = quantized(self._graph, quantize).params if quantize is not None else None
+        if params is None:
+            return False
+        if node.op_type == "Relu":
+            return params.zero_point == params.minimum
+        bounds = self._clip_bounds(node)
+        if bounds is None:
+            return False
+        with np.errstate(all="ignore"):
+            lowest, highest = (np.rint(one / params.scale) + params.zero_point for one in bounds)
+        return bool(lowest <= params.minimum and highest >= params.maximum)
+
+    def _clip_bounds(self, node: Node) -> tuple[np.float32, np.float32] | None:
+        limits = np.finfo(np.float32)
+        bounds = [limits.min, limits.max]
+        for position, key in enumerate(("min", "max")):
+            if node.opset < 11:
+                bounds[position] = np.float32(node.attributes.get(key, bounds[position]))
+            elif name := node.input(position + 1):
+                array = self._graph.constant(name)
+                if array is None or array.size != 1 or array.dtype != np.float32:
+                    return None
+                bounds[position] = array.reshape(-1)[0]
+        return bounds[0], bounds[1]
+
+
+def _is_elementwise(node: Node) -> bool:
+    return (
+        node.op_type in ELEMENTWISE
+        and node.domain in ("", "com.microsoft")
+        and len(node.outputs) == 1
+    )
+
+
+def _quantizes_value(node: Node, name: str) -> bool:
+    return is_quantize(node) and node.inputs[0] == name and name not in node.inputs[1:]
+
+
+def _in_order(units: Sequence[NodeUnit], graph: Graph) -> list[NodeUnit]:
+    """Producers before consumers, otherwise in the order of the graph's nodes."""
+    order = {node.index: position for position, node in enumerate(graph.nodes)}
+    reads = dependencies(units, graph)
+    users: list[list[int]] = [[] for _ in units]
+    for position, read in enumerate(reads):
+        for producer in read:
+            users[producer].append(position)
+    waiting = [len(read) for read in reads]
+    ready = [(order[unit.node.index], i) for i, unit in enumerate(units) if not waiting[i]]
+    heapq.heapify(ready)
+    ordered = []
+    while ready:
+        _, position = heapq.heappop(ready)
+        ordered.append(units[position])
+        for user in users[position]:
+            waiting[user] -= 1
+            if not waiting[user]:
+                heapq.heappush(ready, (order[units[user].node.index], user))
+    return ordered
