@@ -1,0 +1,92 @@
+# make demo   a real OCR application on the emulated NPU
+# make test   all tests
+# make help   the rest
+
+PYTHON ?= python3
+JOBS ?= $(shell nproc)
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD := build
+DEMO := $(BUILD)/demo
+
+# What the native library, and so the installation, is made of.
+NATIVE := CMakeLists.txt $(wildcard tests/native/CMakeLists.txt) furiosa_ep/provider/native/exports.map \
+  $(shell find kernels device_emulator furiosa_ep/provider furiosa_ep/include -name '*.cc' -o -name '*.h' -o -name '*.def')
+CXX_SOURCES = $(shell find kernels device_emulator furiosa_ep/provider furiosa_ep/include tests \
+  -name '*.cc' -o -name '*.h')
+
+.DELETE_ON_ERROR:
+.PHONY: demo test lint format sanitize sanitize-address sanitize-thread wheel clean help
+
+help:
+	@echo 'make demo      run a real OCR application on the emulated NPU (pictures in $(DEMO))'
+	@echo 'make test      run the tests'
+	@echo 'make lint      check style, types and formatting'
+	@echo 'make format    format the sources'
+	@echo 'make sanitize  run the native tests under the address, undefined-behaviour and thread sanitizers'
+	@echo 'make wheel     build the wheel into dist/'
+	@echo 'make clean     remove everything that make has made'
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'make: Python 3.11 or later is needed; name one with make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "make: $(PYTHON) has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@command -v $(or $(CXX),c++) >/dev/null || \
+	  { echo 'make: a C++20 compiler is needed; on Debian and Ubuntu: apt install g++' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+# An editable installation: Python changes take effect at once, native ones when make runs again.
+# The build tool is in the environment, so that a rebuild needs no network and compiles only what
+# has changed.
+$(VENV)/.installed: $(VENV)/.created pyproject.toml $(NATIVE)
+	$(BIN)/python -m pip install --quiet 'scikit-build-core>=1.1' 'cmake>=3.20' ninja
+	PATH="$(CURDIR)/$(BIN):$$PATH" CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) \
+	  $(BIN)/python -m pip install --quiet --no-build-isolation \
+	  --config-settings=build-dir=$(BUILD)/editable --editable '.[test]'
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group lint
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.installed examples/ocr/requirements.txt
+	$(BIN)/python -m pip install --quiet --requirement examples/ocr/requirements.txt
+	@# Its own requirements ask for the OpenCV that needs a display, and for Python below 3.13.
+	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python rapidocr-onnxruntime==1.4.4
+	@touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/ocr/demo.py --folder $(DEMO)
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) $(PYTEST_ARGS)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(CXX_SOURCES)
+
+format: $(VENV)/.lint
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/clang-format -i $(CXX_SOURCES)
+
+sanitize: $(addprefix sanitize-,address thread)
+sanitize-address: SANITIZERS = address,undefined
+sanitize-thread: SANITIZERS = thread
+sanitize-%: $(VENV)/.installed
+	$(BIN)/cmake -S . -B $(BUILD)/$* -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+	  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DFURIOSA_SANITIZE=$(SANITIZERS) -DFURIOSA_NATIVE_TESTS=ON
+	$(BIN)/cmake --build $(BUILD)/$* --parallel $(JOBS)
+	$(BIN)/ctest --test-dir $(BUILD)/$* --output-on-failure
+
+wheel: $(VENV)/.created
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) $(BUILD) dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
