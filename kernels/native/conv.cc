@@ -1,0 +1,274 @@
+#include "kernels/native/conv.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace furiosa::kernels {
+namespace {
+
+// Output pixels of a block: enough to use a panel of weights often while it is in the nearest
+// cache, few enough that their inputs and outputs stay in the next one. A multiple of the tile
+// heights 7, 14 and 28.
+constexpr int64_t kBlockRows = 224;
+constexpr int64_t kBlockPointers = 4096;  // most addresses of input pixels that a block holds
+// Input channels up to which it pays to copy rows so that a kernel row is one run of bytes.
+constexpr int64_t kGatherChannels = 12;
+constexpr int64_t kGatherRows = 448;  // output pixels of a block that gathers
+// Multiply-adds that are worth a thread of their own, and that make up a task where there are many.
+constexpr int64_t kThreadWork = 400'000;
+constexpr int64_t kTaskWork = 4'000'000;
+constexpr int64_t kTaskRows = 28;  // fewest output pixels of a task, where there are more
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t work(const ConvProblem& problem) {
+  return problem.window.taps() * (problem.x.channels / problem.group) * problem.y.channels *
+         problem.y.pixels();
+}
+
+}  // namespace
+
+// The weights of a problem as int8, [column][tap][channel].
+struct Conv::Weights {
+  std::vector<uint8_t> storage;
+  const uint8_t* data = nullptr;
+  size_t columns = 0;
+  size_t taps = 0;
+  size_t depth = 0;
+
+  // Repeats the taps so often that int16 weights are sums of int8 weights; returns how often.
+  size_t divide(const int16_t* wide) {
+    const size_t size = taps * depth;
+    int copies = 1;
+    for (size_t i = 0; i < columns * size; ++i) {
+      const int magnitude = wide[i] < 0 ? -wide[i] : wide[i];
+      copies = std::max(copies, (magnitude + 126) / 127);
+    }
+    storage.resize(columns * static_cast<size_t>(copies) * size);
+    uint8_t* to = storage.data();
+    for (size_t column = 0; column < columns; ++column, to += static_cast<size_t>(copies) * size) {
+      for (size_t i = 0; i < size; ++i) {
+        int rest = wide[column * size + i];
+        for (int copy = 0; copy < copies; ++copy) {
+          const int part = std::clamp(rest, -127, 127);
+          to[static_cast<size_t>(copy) * size + i] = static_cast<uint8_t>(part);
+          rest -= part;
+        }
+      }
+    }
+    data = storage.data();
+    taps *= static_cast<size_t>(copies);
+    return static_cast<size_t>(copies);
+  }
+
+  // Adds zeros to each tap up to `padded` channels.
+  void pad(size_t padded) {
+    if (padded == depth) return;
+    std::vector<uint8_t> wider(columns * taps * padded);
+    for (size_t i = 0; i < columns * taps; ++i) {
+      std::memcpy(wider.data() + i * padded, data + i * depth, depth);
+    }
+    storage = std::move(wider);
+    data = storage.data();
+    depth = padded;
+  }
+};
+
+Conv::Conv(const ConvProblem& problem, Isa isa)
+    : x_(problem.x),
+      y_(problem.y),
+      residual_(problem.residual),
+      window_(problem.window),
+      epilogue_(problem.epilogue),
+      x_zero_point_(problem.x_zero_point),
+      work_(work(problem)),
+      outside_(static_cast<size_t>(problem.x.channels), problem.x_zero_point) {
+  const bool depthwise =
+      problem.group > 1 && problem.group == x_.channels && problem.group == y_.channels;
+  kernels_ = depthwise ? &depthwise_kernels(isa) : &gemm_kernels(isa);
+  gather_ = problem.group == 1 && window_.kernel_w > 1 && window_.dilation_w == 1 &&
+            x_.channels <= kGatherChannels && (window_.kernel_h == 1 || window_.dilation_h == 1) &&
+            window_.stride_h * window_.stride_w <= 4 * window_.taps();
+  pack(problem, depthwise);
+  const int64_t fitting = kBlockPointers / static_cast<int64_t>(taps_) / 28 * 28;
+  block_rows_ = std::clamp<int64_t>(fitting, 28, kBlockRows);
+  // Blocks of whole rows gather least; of rows too long for that, parts.
+  if (gather_ && y_.width <= kGatherRows) block_rows_ = kGatherRows / y_.width * y_.width;
+}
+
+void Conv::pack(const ConvProblem& problem, bool depthwise) {
+  const int64_t group_depth = x_.channels / problem.group;
+  const size_t taps = static_cast<size_t>(gather_ ? window_.kernel_h : window_.taps());
+  const int64_t tap_depth = gather_ ? window_.kernel_w * group_depth : group_depth;
+  Weights weights{{},
+                  reinterpret_cast<const uint8_t*>(problem.weights),
+                  static_cast<size_t>(y_.channels),
+                  taps,
+                  static_cast<size_t>(tap_depth)};
+  if (problem.wide_weights != nullptr) copies_ = weights.divide(problem.wide_weights);
+  if (gather_) weights.pad((weights.depth + 3) / 4 * 4);
+  taps_ = weights.taps;
+  depth_ = weights.depth;
+
+  // A depthwise panel spans groups: there is one for each kPanelColumns channels.
+  const size_t groups = depthwise ? 1 : static_cast<size_t>(problem.group);
+  const size_t group_columns = weights.columns / groups;
+  size_t size = 0;
+  for (size_t column = 0; column < weights.columns;) {
+    const size_t group = column / group_columns;
+    const size_t columns = std::min(kPanelColumns, (group + 1) * group_columns - column);
+    const int64_t first_channel =
+        depthwise ? static_cast<int64_t>(column) : static_cast<int64_t>(group) * group_depth;
+    panels_.push_back({size, first_channel, column, columns});
+    size += (kernels_->panel_size(taps_, depth_, columns) + 63) / 64 * 64;
+    column += columns;
+  }
+  weights_ = AlignedBuffer<uint8_t>(size);
+  scales_ = AlignedBuffer<PanelScales>(panels_.size());
+  const size_t column_size = taps_ * depth_;
+  for (size_t i = 0; i < panels_.size(); ++i) {
+    const Panel& panel = panels_[i];
+    const PanelSource source{weights.data + panel.first_column * column_size,
+                             static_cast<ptrdiff_t>(depth_),
+                             1,
+                             static_cast<ptrdiff_t>(column_size),
+                             taps_,
+                             depth_,
+                             panel.columns,
+                             0};
+    int32_t sums[kPanelColumns];
+    kernels_->pack(source, weights_.data() + panel.offset, sums);
+    for (size_t column = 0; column < panel.columns; ++column) {
+      const size_t slot = kernels_->slot(column, panel.columns);
+      const uint32_t correction = x_zero_point_ * static_cast<uint32_t>(sums[column]);
+      const uint32_t bias = static_cast<uint32_t>(problem.bias[panel.first_column + column]);
+      scales_[i].bias[slot] = static_cast<int32_t>(bias - correction);
+      scales_[i].multiplier[slot] = problem.multiplier[panel.first_column + column];
+    }
+  }
+}
+
+// Into how many ranges of output pixels and of panels a run is split.
+void Conv::split(int64_t threads, int64_t* pixel_tasks, int64_t* panel_tasks) const {
+  const int64_t panels = static_cast<int64_t>(panels_.size());
+  const int64_t most_pixel_tasks = std::max<int64_t>(1, y_.pixels() / kTaskRows);
+  *pixel_tasks = *panel_tasks = 1;
+  threads = std::min(threads, work_ / kThreadWork);
+  if (threads <= 1) return;
+  const int64_t tasks = threads * std::clamp<int64_t>(work_ / kTaskWork / threads, 1, 4);
+  // Every task reads the weights of its panels and the input of its pixels: share the larger.
+  const bool by_panel = static_cast<int64_t>(weights_.size()) > x_.pixels() * x_.channels;
+  if (by_panel) {
+    *panel_tasks = std::min(tasks, panels);
+    *pixel_tasks = std::min(ceil_div(tasks, *panel_tasks), most_pixel_tasks);
+  } else {
+    *pixel_tasks = std::min(tasks, most_pixel_tasks);
+    *panel_tasks = std::min(ceil_div(tasks, *pixel_tasks), panels);
+  }
+}
+
+void Conv::run(const uint8_t* x, void* y, const uint8_t* residual, ThreadPool& pool) const {
+  int64_t pixel_tasks, panel_tasks;
+  split(static_cast<int64_t>(pool.concurrency()), &pixel_tasks, &panel_tasks);
+  const int64_t pixels = y_.pixels(), panels = static_cast<int64_t>(panels_.size());
+  pool.parallel_for(static_cast<size_t>(pixel_tasks * panel_tasks), [&](size_t task) {
+    const int64_t across = static_cast<int64_t>(task) / panel_tasks;
+    const int64_t along = static_cast<int64_t>(task) % panel_tasks;
+    const Share share{pixels * across / pixel_tasks, pixels * (across + 1) / pixel_tasks,
+                      static_cast<size_t>(panels * along / panel_tasks),
+                      static_cast<size_t>(panels * (along + 1) / panel_tasks)};
+    run_share(share, x, y, residual);
+  });
+}
+
+void Conv::run_share(const Share& share, const uint8_t* x, void* y, const uint8_t* residual) const {
+  const int64_t image = y_.height * y_.width;
+  for (int64_t first = share.first_pixel; first < share.last_pixel;) {
+    int64_t left = share.last_pixel - first;
+    if (gather_) left = std::min(left, image - first % image);  // gathers from one image
+    int64_t count = std::min(left, block_rows_);
+    if (gather_ && first % y_.width != 0) {
+      count = std::min(count, y_.width - first % y_.width);  // from here on whole rows
+    } else if (!gather_ && left > block_rows_) {
+      // Blocks of equal height, in whole tiles.
+      count = std::min(count, ceil_div(ceil_div(left, ceil_div(left, block_rows_)), 28) * 28);
+    }
+    run_block(share, first, static_cast<size_t>(count), x, y, residual);
+    first += count;
+  }
+}
+
+// The rectangle of output pixels around [first, first + count), which are of one image.
+Rectangle Conv::around(int64_t first, size_t count) const {
+  const PixelPosition start(y_, first);
+  const PixelPosition end(y_, first + static_cast<int64_t>(count) - 1);
+  const bool one_row = start.row == end.row;
+  return {start.row, one_row ? start.column : 0, end.row - start.row + 1,
+          one_row ? end.column - start.column + 1 : y_.width};
+}
+
+// Copies the input that the block reads, padded, and points rows at the copies.
+void Conv::gather(const uint8_t* x, int64_t first, size_t count, uint8_t* copies,
+                  const uint8_t** rows) const {
+  const Rectangle output = around(first, count), input = input_of(window_, output);
+  const PixelPosition start(y_, first);
+  copy_rectangle(x_, x + start.image * x_.batch_stride, x_zero_point_, input, copies);
+  const int64_t line = input.width * x_.channels;
+  const int64_t step = window_.stride_w * x_.channels;
+  int64_t row = 0, column = start.column - output.left;
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t* at = copies + row * window_.stride_h * line + column * step;
+    for (int64_t ky = 0; ky < window_.kernel_h; ++ky) {
+      rows[static_cast<size_t>(ky) * count + i] = at + ky * window_.dilation_h * line;
+    }
+    if (++column == output.width) column = 0, ++row;
+  }
+}
+
+void Conv::run_block(const Share& share, int64_t first, size_t count, const uint8_t* x, void* y,
+                     const uint8_t* residual) const {
+  const size_t addresses = count * (taps_ + 2);
+  size_t copied = 0;
+  if (gather_) {
+    const Rectangle input = input_of(window_, around(first, count));
+    copied = static_cast<size_t>(input.height * input.width * x_.channels);
+  }
+  uint8_t* scratch = thread_scratch(addresses * sizeof(void*) + copied + 64);
+  const uint8_t** rows = reinterpret_cast<const uint8_t**>(scratch);
+  const size_t distinct = taps_ / copies_ * count;
+  if (gather_) {
+    gather(x, first, count, scratch + addresses * sizeof(void*), rows);
+  } else if (window_.identity() && x_.flat()) {
+    point_pixels(x_, x, 1, first, count, reinterpret_cast<const void**>(rows));
+  } else {
+    point_taps(x_, y_, window_, x, outside_.data(), first, count, rows, count);
+  }
+  for (size_t copy = 1; copy < copies_; ++copy) {
+    std::memcpy(rows + copy * distinct, rows, distinct * sizeof(*rows));
+  }
+  const void** outputs = reinterpret_cast<const void**>(rows + taps_ * count);
+  const void** residuals = outputs + count;
+  point_pixels(y_, y, epilogue_.to_float ? sizeof(float) : 1, first, count, outputs);
+  if (epilogue_.add_residual) point_pixels(residual_, residual, 1, first, count, residuals);
+
+  PanelBlock block{};
+  block.rows = rows;
+  block.row_pitch = count;
+  block.row_count = count;
+  block.taps = taps_;
+  block.depth = depth_;
+  block.y = const_cast<void* const*>(outputs);
+  block.residual = reinterpret_cast<const uint8_t* const*>(residuals);
+  block.epilogue = &epilogue_;
+  for (size_t i = share.first_panel; i < share.last_panel; ++i) {
+    const Panel& panel = panels_[i];
+    block.row_offset = panel.row_offset;
+    block.panel = weights_.data() + panel.offset;
+    block.scales = &scales_[i];
+    block.first_column = panel.first_column;
+    block.columns = panel.columns;
+    kernels_->run(block);
+  }
+}
+
+}  // namespace furiosa::kernels

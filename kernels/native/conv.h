@@ -1,0 +1,86 @@
+#ifndef FURIOSA_KERNELS_NATIVE_CONV_H_
+#define FURIOSA_KERNELS_NATIVE_CONV_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/native/aligned.h"
+#include "kernels/native/gemm.h"
+#include "kernels/native/image.h"
+#include "kernels/native/isa.h"
+#include "kernels/native/parallel.h"
+
+namespace furiosa::kernels {
+
+// A convolution of bytes by integers: shapes, constants, epilogue. All counts are at least 1, the
+// views fit each other, group divides both channel counts, pads are not negative.
+struct ConvProblem {
+  ImageView x;
+  ImageView y;
+  ImageView residual;  // where epilogue.add_residual: the dims of y
+  Window window;
+  int64_t group = 1;
+  uint8_t x_zero_point = 0;
+  // [y.channels][kernel_h][kernel_w][x.channels / group]; one of the two is not nullptr.
+  const int8_t* weights = nullptr;
+  const int16_t* wide_weights = nullptr;
+  const int32_t* bias = nullptr;      // [y.channels]
+  const float* multiplier = nullptr;  // [y.channels]
+  Epilogue epilogue;
+};
+
+// A convolution that is packed and planned for one instruction set. Immutable: runs may overlap.
+class Conv {
+ public:
+  // Copies weights, bias and multiplier; the epilogue's tables must outlive the object.
+  Conv(const ConvProblem& problem, Isa isa);
+
+  // Pointers to the first elements of the views; `residual` is ignored where none is added. y may
+  // share memory with the residual if both are the same view, and with nothing else.
+  void run(const uint8_t* x, void* y, const uint8_t* residual, ThreadPool& pool) const;
+
+ private:
+  // One panel of weights and where its columns are.
+  struct Panel {
+    size_t offset;         // into weights_
+    ptrdiff_t row_offset;  // from a pixel's first channel to the first that the panel reads
+    size_t first_column;
+    size_t columns;
+  };
+  // The output pixels and panels of one task.
+  struct Share {
+    int64_t first_pixel, last_pixel;
+    size_t first_panel, last_panel;
+  };
+  struct Weights;
+
+  void pack(const ConvProblem& problem, bool depthwise);
+  void split(int64_t threads, int64_t* pixel_tasks, int64_t* panel_tasks) const;
+  void run_share(const Share& share, const uint8_t* x, void* y, const uint8_t* residual) const;
+  void run_block(const Share& share, int64_t first, size_t count, const uint8_t* x, void* y,
+                 const uint8_t* residual) const;
+  Rectangle around(int64_t first, size_t count) const;
+  void gather(const uint8_t* x, int64_t first, size_t count, uint8_t* copies,
+              const uint8_t** rows) const;
+
+  const PanelKernels* kernels_ = nullptr;
+  ImageView x_, y_, residual_;
+  Window window_;
+  Epilogue epilogue_;
+  uint8_t x_zero_point_;
+  int64_t work_;            // multiply-adds of a run
+  bool gather_ = false;     // taps of a kernel row are one tap, read from a padded copy of the rows
+  size_t copies_ = 1;       // how often the taps repeat, where weights are a sum of int8 weights
+  size_t taps_ = 0;         // of a panel, repetitions included
+  size_t depth_ = 0;        // bytes of a tap
+  int64_t block_rows_ = 0;  // most output pixels that are computed at once
+  AlignedBuffer<uint8_t> weights_;
+  AlignedBuffer<PanelScales> scales_;  // per panel
+  std::vector<Panel> panels_;
+  std::vector<uint8_t> outside_;  // the pixel outside the image
+};
+
+}  // namespace furiosa::kernels
+
+#endif  // FURIOSA_KERNELS_NATIVE_CONV_H_

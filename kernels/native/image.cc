@@ -1,0 +1,108 @@
+#include "kernels/native/image.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace furiosa::kernels {
+
+bool ImageView::flat() const {
+  return (height == 1 || row_stride == width * pixel_stride) &&
+         (batch == 1 || batch_stride == height * width * pixel_stride);
+}
+
+bool Window::identity() const {
+  return kernel_h == 1 && kernel_w == 1 && stride_h == 1 && stride_w == 1 && pad_top == 0 &&
+         pad_left == 0;
+}
+
+void point_pixels(const ImageView& view, const void* base, size_t element_size, int64_t first,
+                  size_t count, const void** addresses) {
+  const auto* bytes = static_cast<const uint8_t*>(base);
+  const int64_t scale = static_cast<int64_t>(element_size);
+  const int64_t step = view.pixel_stride * scale;
+  if (view.flat()) {
+    bytes += first * step;
+    for (size_t i = 0; i < count; ++i) addresses[i] = bytes + static_cast<int64_t>(i) * step;
+    return;
+  }
+  PixelPosition at(view, first);
+  for (size_t i = 0; i < count; ++i) {
+    addresses[i] = bytes + (at.image * view.batch_stride + at.row * view.row_stride) * scale +
+                   at.column * step;
+    if (++at.column < view.width) continue;
+    at.column = 0;
+    if (++at.row < view.height) continue;
+    at.row = 0;
+    ++at.image;
+  }
+}
+
+void point_taps(const ImageView& x, const ImageView& y, const Window& window, const uint8_t* base,
+                const uint8_t* outside, int64_t first, size_t count, const uint8_t** rows,
+                size_t pitch) {
+  PixelPosition at(y, first);
+  for (size_t done = 0; done < count;) {  // a run of pixels in one output row at a time
+    const size_t run = std::min(count - done, static_cast<size_t>(y.width - at.column));
+    const int64_t top = at.row * window.stride_h - window.pad_top;
+    const int64_t left = at.column * window.stride_w - window.pad_left;
+    const uint8_t** tap = rows + done;
+    for (int64_t ky = 0; ky < window.kernel_h; ++ky) {
+      const int64_t row = top + ky * window.dilation_h;
+      const bool inside = row >= 0 && row < x.height;
+      const uint8_t* line = base + at.image * x.batch_stride + row * x.row_stride;
+      for (int64_t kx = 0; kx < window.kernel_w; ++kx, tap += pitch) {
+        int64_t column = left + kx * window.dilation_w;
+        for (size_t i = 0; i < run; ++i, column += window.stride_w) {
+          const bool valid = inside && column >= 0 && column < x.width;
+          tap[i] = valid ? line + column * x.pixel_stride : outside;
+        }
+      }
+    }
+    done += run;
+    at = PixelPosition(y, first + static_cast<int64_t>(done));
+  }
+}
+
+namespace {
+
+// Copies the pixels [first, last) of a line to consecutive places.
+void copy_pixels(const uint8_t* line, const ImageView& x, int64_t first, int64_t last,
+                 uint8_t* to) {
+  const size_t channels = static_cast<size_t>(x.channels);
+  if (x.pixel_stride == x.channels) {
+    std::memcpy(to, line + first * x.pixel_stride, static_cast<size_t>(last - first) * channels);
+    return;
+  }
+  for (int64_t column = first; column < last; ++column, to += channels) {
+    for (size_t c = 0; c < channels; ++c) to[c] = line[column * x.pixel_stride + int64_t(c)];
+  }
+}
+
+}  // namespace
+
+Rectangle input_of(const Window& window, const Rectangle& output) {
+  return {output.top * window.stride_h - window.pad_top,
+          output.left * window.stride_w - window.pad_left,
+          (output.height - 1) * window.stride_h + (window.kernel_h - 1) * window.dilation_h + 1,
+          (output.width - 1) * window.stride_w + (window.kernel_w - 1) * window.dilation_w + 1};
+}
+
+void copy_rectangle(const ImageView& x, const uint8_t* image, uint8_t fill,
+                    const Rectangle& rectangle, uint8_t* to) {
+  const int64_t width = rectangle.width;
+  const int64_t first = std::clamp<int64_t>(-rectangle.left, 0, width);
+  const int64_t last = std::clamp<int64_t>(x.width - rectangle.left, first, width);
+  for (int64_t i = 0; i < rectangle.height; ++i, to += width * x.channels) {
+    const int64_t row = rectangle.top + i;
+    if (row < 0 || row >= x.height) {
+      std::memset(to, fill, static_cast<size_t>(width * x.channels));
+      continue;
+    }
+    std::memset(to, fill, static_cast<size_t>(first * x.channels));
+    copy_pixels(image + row * x.row_stride, x, rectangle.left + first, rectangle.left + last,
+                to + first * x.channels);
+    std::memset(to + last * x.channels, fill, static_cast<size_t>((width - last) * x.channels));
+  }
+}
+
+}  // namespace furiosa::kernels
