@@ -1,0 +1,77 @@
+"""furiosa-ep: quantized ONNX models on an emulated Warboy NPU, through ONNX Runtime.
+
+    import onnxruntime, furiosa_ep
+
+    furiosa_ep.register()
+    session = onnxruntime.InferenceSession(
+        "model.onnx", providers=["FuriosaProvider", "CPUExecutionProvider"]
+    )
+
+Importing this package is cheap: each name is loaded when it is first used.
+"""
+
+import importlib
+import re
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from furiosa_ep.device_emulator.library import LibraryError
+    from furiosa_ep.options import OptionError, Options
+    from furiosa_ep.provider.registration import (
+        RegistrationError,
+        get_ep_name,
+        get_ep_names,
+        get_library_path,
+        register,
+        unregister,
+    )
+
+    __version__: str
+
+__all__ = [
+    "LibraryError",
+    "OptionError",
+    "Options",
+    "RegistrationError",
+    "__version__",
+    "get_ep_name",
+    "get_ep_names",
+    "get_library_path",
+    "register",
+    "unregister",
+]
+
+_MODULES = {
+    "LibraryError": "furiosa_ep.device_emulator.library",
+    "OptionError": "furiosa_ep.options",
+    "Options": "furiosa_ep.options",
+    "RegistrationError": "furiosa_ep.provider.registration",
+    "get_ep_name": "furiosa_ep.provider.registration",
+    "get_ep_names": "furiosa_ep.provider.registration",
+    "get_library_path": "furiosa_ep.provider.registration",
+    "register": "furiosa_ep.provider.registration",
+    "unregister": "furiosa_ep.provider.registration",
+}
+"""Where each public name comes from."""
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        value: object = _version()
+    elif name in _MODULES:
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> object:
+    """FURIOSA_EP_VERSION of the C header: the one place that states the version."""
+    header = (files(__name__) / "include" / "furiosa_ep.h").read_text(encoding="utf-8")
+    return re.findall(r'#define FURIOSA_EP_VERSION "([^"]+)"', header)[0]

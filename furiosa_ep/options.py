@@ -1,6 +1,5 @@
 """The provider options: what a session can ask of FuriosaProvider (docs/options.md)."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -94,5 +93,3 @@ _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "program_cache_size": _integer(1, 1_000_000),
     "summary": _one_of("warning", "info", "off"),
 }
-
-assert set(_PARSERS) == {field.name for field in dataclasses.fields(Options)}

@@ -1,0 +1,1 @@
+"""FuriosaProvider: the adapter between ONNX Runtime and the device."""

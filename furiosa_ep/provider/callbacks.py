@@ -1,0 +1,196 @@
+"""What the native provider calls: the partitioner and the compiler, through C function pointers.
+
+Mirrors furiosa_ep/provider/native/compiler_callbacks.h. No exception leaves a callback: its text
+goes to the provider, which raises it from the session's creation or its run.
+"""
+
+import array
+import ctypes
+import functools
+import itertools
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from furiosa_ep.options import OptionError, Options
+
+if TYPE_CHECKING:
+    from furiosa_ep.compiler.driver import CompiledPartition
+
+COMPILER_VERSION = 1
+
+_log = logging.getLogger(__name__)
+
+_Handle = ctypes.c_uint64
+_HandlePointer = ctypes.POINTER(ctypes.c_uint64)
+_Shapes = ctypes.POINTER(ctypes.c_int64)
+_Strings = ctypes.POINTER(ctypes.c_char_p)
+
+
+class Settings(ctypes.Structure):
+    """FuriosaSettings: what the native provider itself needs of the options."""
+
+    _fields_ = [
+        ("program_cache_size", ctypes.c_uint64),
+        ("summary_severity", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+    ]
+
+
+_Open = ctypes.CFUNCTYPE(
+    ctypes.c_int32,
+    _Strings,
+    _Strings,
+    ctypes.c_uint64,
+    ctypes.POINTER(Settings),
+    _HandlePointer,
+    ctypes.c_void_p,
+)
+_Partition = ctypes.CFUNCTYPE(
+    ctypes.c_int32, _Handle, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p
+)
+_Compile = ctypes.CFUNCTYPE(
+    ctypes.c_int32,
+    _Handle,
+    ctypes.c_void_p,
+    ctypes.c_uint64,
+    _Shapes,
+    ctypes.c_uint64,
+    _HandlePointer,
+    ctypes.c_void_p,
+)
+_Specialize = ctypes.CFUNCTYPE(ctypes.c_int32, _Handle, _Shapes, ctypes.c_uint64, ctypes.c_void_p)
+_Release = ctypes.CFUNCTYPE(None, _Handle)
+
+
+class CompilerRecord(ctypes.Structure):
+    """FuriosaCompiler: the function pointers."""
+
+    _fields_ = [
+        ("version", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("open", _Open),
+        ("partition", _Partition),
+        ("compile", _Compile),
+        ("specialize", _Specialize),
+        ("release", _Release),
+    ]
+
+
+_SEVERITIES = {"warning": 2, "info": 1, "off": -1}
+"""The summary option as a log severity of ONNX Runtime."""
+
+
+class _RefusedError(Exception):
+    """The provider did not accept a reply and knows why itself."""
+
+
+class CompilerCallbacks:
+    """The compiler behind function pointers; they are valid as long as this object lives.
+
+    Sessions and partitions are handles for the native side, objects here.
+    """
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._reply_bytes = library.furiosa_reply_bytes
+        self._reply_bytes.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint64]
+        self._reply_bytes.restype = ctypes.c_int32
+        self._reply_text = library.furiosa_reply_text
+        self._reply_text.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+        self._reply_text.restype = None
+        self._handles = itertools.count(1)
+        self._sessions: dict[int, Options] = {}
+        self._partitions: dict[int, CompiledPartition] = {}
+        self.record = CompilerRecord(
+            COMPILER_VERSION,
+            0,
+            _Open(self._guard(self._open)),
+            _Partition(self._guard(self._partition)),
+            _Compile(self._guard(self._compile)),
+            _Specialize(self._guard(self._specialize)),
+            _Release(self._release),
+        )
+
+    def _guard(self, callback: Callable[..., None]) -> Callable[..., int]:
+        """`callback` as C calls it: the reply comes last, an exception becomes its text."""
+
+        @functools.wraps(callback)
+        def guarded(*arguments: Any) -> int:
+            reply = arguments[-1]
+            try:
+                callback(*arguments)
+            except _RefusedError:
+                return 1
+            except OptionError as error:
+                self._say(reply, str(error))
+                return 1
+            except BaseException as error:  # also KeyboardInterrupt: C cannot pass it on
+                _log.debug("%s failed", callback.__name__, exc_info=True)
+                self._say(reply, f"{type(error).__name__}: {error}")
+                return 1
+            return 0
+
+        return guarded
+
+    def _say(self, reply: int, text: str) -> None:
+        self._reply_text(reply, text.replace("\0", "").encode("utf-8", "replace"))
+
+    def _send(self, reply: int, data: bytes) -> None:
+        if self._reply_bytes(reply, data, len(data)):
+            raise _RefusedError
+
+    def _open(
+        self, keys: Any, values: Any, count: int, settings: Any, session: Any, reply: int
+    ) -> None:
+        options = Options.parse(
+            {keys[index].decode(): values[index].decode() for index in range(count)}
+        )
+        settings[0].program_cache_size = options.program_cache_size
+        settings[0].summary_severity = _SEVERITIES[options.summary]
+        session[0] = handle = next(self._handles)
+        self._sessions[handle] = options
+
+    def _partition(self, session: int, model: int, size: int, reply: int) -> None:
+        from furiosa_ep.compiler import driver
+
+        report = driver.partition_model(ctypes.string_at(model, size), self._sessions[session])
+        words = array.array("q")
+        for partition in report.partitions:
+            words.append(len(partition))
+            words.extend(partition)
+        self._send(reply, words.tobytes())
+        self._say(reply, report.summary())
+
+    def _compile(
+        self,
+        session: int,
+        model: int,
+        size: int,
+        shapes: Any,
+        count: int,
+        partition: Any,
+        reply: int,
+    ) -> None:
+        from furiosa_ep.compiler import driver
+
+        options = self._sessions[session]
+        compiled = driver.CompiledPartition(ctypes.string_at(model, size), options)
+        if compiled.static:
+            self._send(reply, compiled.program(_by_input(shapes, count)))
+            return
+        partition[0] = handle = next(self._handles)
+        self._partitions[handle] = compiled
+
+    def _specialize(self, partition: int, shapes: Any, count: int, reply: int) -> None:
+        program = self._partitions[partition].program(_by_input(shapes, count))
+        self._send(reply, program)
+
+    def _release(self, handle: int) -> None:
+        self._sessions.pop(handle, None)
+        self._partitions.pop(handle, None)
+
+
+def _by_input(shapes: Any, count: int) -> list[tuple[int, ...]]:
+    """The shapes of the inputs from `count` words: each its rank and its dims."""
+    words = iter(shapes[:count])
+    return [tuple(itertools.islice(words, rank)) for rank in words]

@@ -1,0 +1,192 @@
+#include "furiosa_ep/provider/native/compiler.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <exception>
+#include <forward_list>
+#include <mutex>
+#include <thread>
+
+struct FuriosaReply {
+  std::function<void(std::span<const std::byte>)> use_bytes;
+  std::string text;
+  std::exception_ptr refused;  // why use_bytes threw
+};
+
+namespace furiosa {
+namespace {
+
+// The installed compiler and the number of calls that are inside it. A call counts itself before
+// it reads `current`, so that whoever clears `current` afterwards sees the call.
+std::atomic<const FuriosaCompiler*> current{nullptr};
+std::atomic<int> calls{0};
+
+class Call {
+ public:
+  Call() {
+    calls.fetch_add(1);
+    compiler_ = current.load();
+  }
+  ~Call() { calls.fetch_sub(1); }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  explicit operator bool() const { return compiler_ != nullptr; }
+  const FuriosaCompiler* operator->() const {
+    if (compiler_ == nullptr) {
+      throw Error(
+          "FuriosaProvider has no compiler in this process (or the interpreter is shutting down): "
+          "import furiosa_ep and call furiosa_ep.register() first");
+    }
+    return compiler_;
+  }
+
+ private:
+  const FuriosaCompiler* compiler_;
+};
+
+void check(int32_t result, const FuriosaReply& reply, const char* what) {
+  if (reply.refused != nullptr) std::rethrow_exception(reply.refused);
+  if (result != 0) {
+    throw Error(reply.text.empty() ? std::string("the compiler failed to ") + what : reply.text);
+  }
+}
+
+}  // namespace
+
+CompilerHandle::~CompilerHandle() {
+  if (value_ == 0) return;
+  const Call call;
+  if (call) call->release(value_);
+}
+
+namespace compiler {
+
+bool installed() { return current.load() != nullptr; }
+
+CompilerHandle open(std::span<const std::pair<std::string, std::string>> options,
+                    FuriosaSettings& settings) {
+  std::vector<const char*> keys;
+  std::vector<const char*> values;
+  for (const auto& [key, value] : options) {
+    keys.push_back(key.c_str());
+    values.push_back(value.c_str());
+  }
+  FuriosaReply reply;
+  uint64_t session = 0;
+  const Call call;
+  const int32_t result =
+      call->open(keys.data(), values.data(), keys.size(), &settings, &session, &reply);
+  CompilerHandle handle(session);
+  check(result, reply, "read the options");
+  return handle;
+}
+
+PartitionPlan partition(const CompilerHandle& session, const std::string& model,
+                        size_t node_count) {
+  PartitionPlan plan;
+  FuriosaReply reply;
+  reply.use_bytes = [&](std::span<const std::byte> bytes) {
+    std::vector<int64_t> words(bytes.size() / sizeof(int64_t));
+    if (!words.empty()) std::memcpy(words.data(), bytes.data(), words.size() * sizeof(int64_t));
+    std::vector<bool> taken(node_count);
+    for (size_t at = 0; at < words.size();) {
+      const auto size = static_cast<size_t>(words[at++]);
+      if (size == 0 || size > words.size() - at)
+        throw Error("the compiler gave a broken partition");
+      std::vector<size_t>& group = plan.partitions.emplace_back();
+      for (const size_t end = at + size; at < end; ++at) {
+        const auto index = static_cast<size_t>(words[at]);
+        if (index >= node_count || taken[index]) {
+          throw Error("the compiler claimed node " + std::to_string(words[at]) + " of " +
+                      std::to_string(node_count) + ", or claimed it twice");
+        }
+        taken[index] = true;
+        group.push_back(index);
+      }
+    }
+  };
+  const Call call;
+  const int32_t result = call->partition(session.value(), model.data(), model.size(), &reply);
+  check(result, reply, "partition the graph");
+  plan.summary = std::move(reply.text);
+  return plan;
+}
+
+CompiledPartition compile(const CompilerHandle& session, const std::string& model,
+                          std::span<const int64_t> shapes) {
+  CompiledPartition compiled;
+  FuriosaReply reply;
+  reply.use_bytes = [&](std::span<const std::byte> program) {
+    compiled.executable = Executable::load(program);
+  };
+  uint64_t partition = 0;
+  const Call call;
+  const int32_t result = call->compile(session.value(), model.data(), model.size(), shapes.data(),
+                                       shapes.size(), &partition, &reply);
+  compiled.handle = CompilerHandle(partition);
+  check(result, reply, "compile a partition");
+  return compiled;
+}
+
+std::shared_ptr<const Executable> specialize(const CompilerHandle& partition,
+                                             std::span<const int64_t> shapes) {
+  std::shared_ptr<const Executable> executable;
+  FuriosaReply reply;
+  reply.use_bytes = [&](std::span<const std::byte> program) {
+    executable = Executable::load(program);
+  };
+  const Call call;
+  check(call->specialize(partition.value(), shapes.data(), shapes.size(), &reply), reply,
+        "compile a partition for new input shapes");
+  if (executable == nullptr) throw Error("the compiler gave no Program for these input shapes");
+  return executable;
+}
+
+}  // namespace compiler
+}  // namespace furiosa
+
+extern "C" {
+
+__attribute__((visibility("default"))) int32_t furiosa_reply_bytes(FuriosaReply* reply,
+                                                                   const void* data,
+                                                                   uint64_t size) {
+  try {
+    if (reply->use_bytes) reply->use_bytes({static_cast<const std::byte*>(data), size});
+    return 0;
+  } catch (...) {
+    reply->refused = std::current_exception();
+    return -1;
+  }
+}
+
+__attribute__((visibility("default"))) void furiosa_reply_text(FuriosaReply* reply,
+                                                               const char* utf8) {
+  try {
+    reply->text = utf8;
+  } catch (...) {
+    reply->refused = std::current_exception();
+  }
+}
+
+__attribute__((visibility("default"))) int32_t
+furiosa_set_compiler(const FuriosaCompiler* compiler) {
+  if (compiler != nullptr && compiler->version != FURIOSA_COMPILER_VERSION) return -1;
+  // A call that has read `current` may still use what it points to, so none is ever freed;
+  // installing happens once or twice in a process.
+  static auto& kept = *new std::forward_list<FuriosaCompiler>();
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  furiosa::current.store(compiler == nullptr ? nullptr : &kept.emplace_front(*compiler));
+  if (compiler != nullptr) return 0;
+  // Bounded: a child forked during a call has the count, but not the thread that would lower it.
+  using std::chrono::steady_clock;
+  const auto deadline = steady_clock::now() + std::chrono::seconds(1);
+  while (furiosa::calls.load() != 0 && steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return 0;
+}
+
+}  // extern "C"

@@ -1,0 +1,61 @@
+#ifndef FURIOSA_EP_PROVIDER_NATIVE_COMPILER_H_
+#define FURIOSA_EP_PROVIDER_NATIVE_COMPILER_H_
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "device_emulator/native/executor.h"
+#include "furiosa_ep/provider/native/compiler_callbacks.h"
+
+namespace furiosa {
+
+// What the compiler keeps under a handle, forgotten with this object.
+class CompilerHandle {
+ public:
+  CompilerHandle() = default;
+  explicit CompilerHandle(uint64_t value) : value_(value) {}
+  CompilerHandle(CompilerHandle&& other) noexcept : value_(std::exchange(other.value_, 0)) {}
+  CompilerHandle& operator=(CompilerHandle&& other) noexcept {
+    std::swap(value_, other.value_);
+    return *this;
+  }
+  ~CompilerHandle();
+
+  uint64_t value() const { return value_; }
+  explicit operator bool() const { return value_ != 0; }
+
+ private:
+  uint64_t value_ = 0;
+};
+
+struct PartitionPlan {
+  std::vector<std::vector<size_t>> partitions;  // node indices
+  std::string summary;
+};
+
+struct CompiledPartition {
+  CompilerHandle handle;
+  std::shared_ptr<const Executable> executable;  // null where it depends on the input shapes
+};
+
+// The installed compiler. All functions throw Error with the compiler's reason.
+namespace compiler {
+
+bool installed();
+
+CompilerHandle open(std::span<const std::pair<std::string, std::string>> options,
+                    FuriosaSettings& settings);
+PartitionPlan partition(const CompilerHandle& session, const std::string& model, size_t node_count);
+CompiledPartition compile(const CompilerHandle& session, const std::string& model,
+                          std::span<const int64_t> shapes);
+std::shared_ptr<const Executable> specialize(const CompilerHandle& partition,
+                                             std::span<const int64_t> shapes);
+
+}  // namespace compiler
+}  // namespace furiosa
+
+#endif  // FURIOSA_EP_PROVIDER_NATIVE_COMPILER_H_

@@ -1,0 +1,41 @@
+#ifndef FURIOSA_EP_PROVIDER_NATIVE_EXECUTION_PROVIDER_H_
+#define FURIOSA_EP_PROVIDER_NATIVE_EXECUTION_PROVIDER_H_
+
+#include <exception>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "furiosa_ep/provider/native/fused_node.h"
+
+namespace furiosa {
+
+inline constexpr char kProviderName[] = "FuriosaProvider";
+
+// FuriosaProvider in one session.
+class ExecutionProvider final : public ort::Ep {
+ public:
+  ExecutionProvider(std::shared_ptr<const void> library, const Ort& ort,
+                    const ort::SessionOptions* options, const ort::Logger* logger);
+
+ private:
+  void open(const ort::SessionOptions* options);
+  void get_capability(const ort::Graph* graph, ort::GraphSupportInfo* support);
+  PartitionPlan plan(const ort::Graph* graph, std::span<const ort::Node* const> nodes);
+  void claim_one(std::span<const ort::Node* const> nodes, ort::GraphSupportInfo* support) const;
+  void claim(std::span<const ort::Node* const> nodes, ort::GraphSupportInfo* support) const;
+  std::unique_ptr<FusedNode> compile(const ort::Graph* graph, const ort::Node* fused) const;
+  void report();
+
+  // ONNX Runtime only logs an error of GetCapability and Python falls back to the CPU after one of
+  // CreateEp. So they are kept, a node is claimed, and its Compile raises them.
+  std::exception_ptr failure_;
+
+  const std::shared_ptr<Session> session_;
+  std::string summary_;  // not logged yet
+};
+
+}  // namespace furiosa
+
+#endif  // FURIOSA_EP_PROVIDER_NATIVE_EXECUTION_PROVIDER_H_

@@ -1,0 +1,117 @@
+// The entry points of the plugin and the factory of its providers.
+
+#include <atomic>
+#include <memory>
+#include <utility>
+
+#include "furiosa_ep/include/furiosa_ep.h"
+#include "furiosa_ep/provider/native/execution_provider.h"
+
+namespace furiosa {
+namespace {
+
+constexpr char kVendor[] = "FuriosaAI";
+
+constexpr uint32_t kPciVendor = 0x1ed2;  // FuriosaAI, Inc.
+constexpr uint32_t kVirtualDeviceId = 0;
+
+// One registration of the library. Its providers keep it, as sessions may outlive it.
+class Factory final : public ort::EpFactory, public std::enable_shared_from_this<Factory> {
+ public:
+  explicit Factory(const Ort& ort) : ort::EpFactory{}, ort_(ort) {
+    version = ort.version;
+    GetName = [](const ort::EpFactory*) noexcept -> ort::CString { return kProviderName; };
+    GetVendor = [](const ort::EpFactory*) noexcept -> ort::CString { return kVendor; };
+    GetVendorId = [](const ort::EpFactory*) noexcept { return kPciVendor; };
+    GetVersion = [](const ort::EpFactory*) noexcept -> ort::CString { return FURIOSA_EP_VERSION; };
+    GetSupportedDevices = [](ort::EpFactory* self, const ort::HardwareDevice* const*, size_t,
+                             ort::EpDevice** devices, size_t capacity, size_t* count) noexcept {
+      auto& factory = static_cast<Factory&>(*self);
+      return factory.ort_.guard([&] { *count = factory.list_devices(devices, capacity); });
+    };
+    CreateEp = [](ort::EpFactory* self, const ort::HardwareDevice* const*,
+                  const ort::KeyValuePairs* const*, size_t, const ort::SessionOptions* options,
+                  const ort::Logger* logger, ort::Ep** ep) noexcept {
+      auto& factory = static_cast<Factory&>(*self);
+      return factory.ort_.guard([&] {
+        *ep = new ExecutionProvider(factory.shared_from_this(), factory.ort_, options, logger);
+      });
+    };
+    ReleaseEp = [](ort::EpFactory*, ort::Ep* ep) noexcept {
+      delete static_cast<ExecutionProvider*>(ep);
+    };
+    CreateAllocator = [](ort::EpFactory*, const ort::MemoryInfo*, const ort::KeyValuePairs*,
+                         ort::Allocator** allocator) noexcept -> ort::Status* {
+      *allocator = nullptr;
+      return nullptr;
+    };
+    ReleaseAllocator = [](ort::EpFactory*, ort::Allocator*) noexcept {};
+    CreateDataTransfer = [](ort::EpFactory*,
+                            ort::DataTransfer** transfer) noexcept -> ort::Status* {
+      *transfer = nullptr;
+      return nullptr;
+    };
+    IsStreamAware = [](const ort::EpFactory*) noexcept { return false; };
+  }
+
+  ~Factory() {
+    if (device_ != nullptr) ort_.ep_api[ort::kReleaseHardwareDevice](device_);
+  }
+
+  Factory(const Factory&) = delete;
+  Factory& operator=(const Factory&) = delete;
+
+  // Shared by the registration, which ReleaseEpFactory ends, and by the providers.
+  std::shared_ptr<Factory> registration;
+
+ private:
+  // There is no hardware to find, so the NPU is a virtual device.
+  size_t list_devices(ort::EpDevice** devices, size_t capacity) {
+    if (capacity == 0) return 0;
+    if (device_ == nullptr) {
+      KeyValuePairs metadata(ort_);
+      metadata.add("is_virtual", "1");
+      metadata.add("Description", "FuriosaAI Warboy (emulated)");
+      ort_.check(ort_.ep_api[ort::kCreateHardwareDevice](ort::HardwareType::kNpu, kPciVendor,
+                                                         kVirtualDeviceId, kVendor, metadata.get(),
+                                                         &device_));
+    }
+    ort_.check(ort_.ep_api[ort::kCreateEpDevice](this, device_, nullptr, nullptr, devices));
+    return 1;
+  }
+
+  const Ort ort_;
+  ort::HardwareDevice* device_ = nullptr;
+};
+
+}  // namespace
+}  // namespace furiosa
+
+extern "C" {
+
+__attribute__((visibility("default"))) furiosa::ort::Status* CreateEpFactories(
+    const char*, const furiosa::ort::ApiBase* base, const furiosa::ort::Logger*,
+    furiosa::ort::EpFactory** factories, size_t capacity, size_t* count) noexcept {
+  using namespace furiosa;
+  *count = 0;
+  std::string problem;
+  const Ort ort = Ort::connect(base, problem);
+  if (ort.version == 0) return nullptr;  // not even an error can be made
+  if (!problem.empty()) return ort.make_status(ort::ErrorCode::kFail, problem.c_str());
+  if (capacity == 0)
+    return ort.make_status(ort::ErrorCode::kInvalidArgument, "no room for a factory");
+  return ort.guard([&] {
+    auto factory = std::make_shared<Factory>(ort);
+    factory->registration = factory;
+    factories[0] = factory.get();
+    *count = 1;
+  });
+}
+
+__attribute__((visibility("default"))) furiosa::ort::Status* ReleaseEpFactory(
+    furiosa::ort::EpFactory* factory) noexcept {
+  const auto ended = std::move(static_cast<furiosa::Factory*>(factory)->registration);
+  return nullptr;
+}
+
+}  // extern "C"

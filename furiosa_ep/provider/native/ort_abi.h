@@ -1,0 +1,266 @@
+#ifndef FURIOSA_EP_PROVIDER_NATIVE_ORT_ABI_H_
+#define FURIOSA_EP_PROVIDER_NATIVE_ORT_ABI_H_
+
+// The part of ONNX Runtime's C ABI that the provider uses. Its function tables only ever grow, so
+// a function is its slot number and its signature; structures grow at the end, and the member
+// `version` tells ONNX Runtime how far it may read.
+
+#include <cstddef>
+#include <cstdint>
+
+namespace furiosa::ort {
+
+// The API version of ONNX Runtime 1.26, the oldest that is supported, and the newest that the
+// structures below describe.
+inline constexpr uint32_t kOldestApi = 26;
+inline constexpr uint32_t kNewestApi = 29;
+
+struct Allocator;
+struct DataTransfer;
+struct EpDevice;
+struct Graph;
+struct GraphSupportInfo;
+struct HardwareDevice;
+struct KernelContext;
+struct KeyValuePairs;
+struct Logger;
+struct MemoryInfo;
+struct Node;
+struct NodeComputeContext;
+struct OpAttr;
+struct SessionOptions;
+struct Status;
+struct TensorTypeAndShapeInfo;
+struct TypeInfo;
+struct Value;
+struct ValueInfo;
+
+enum class ErrorCode : int {
+  kFail = 1,
+  kInvalidArgument = 2,
+  kRuntimeException = 6,
+  kNotImplemented = 9,
+  // 11, EP_FAIL, makes the Python wrapper rebuild the session on the CPU without a word: never used
+};
+enum class Severity : int { kVerbose = 0, kInfo = 1, kWarning = 2, kError = 3 };
+enum class HardwareType : int { kCpu = 0, kGpu = 1, kNpu = 2 };
+enum class AttrType : int {
+  kUndefined = 0,
+  kInt = 1,
+  kInts = 2,
+  kFloat = 3,
+  kFloats = 4,
+  kString = 5,
+  kStrings = 6,
+  kGraph = 7,
+  kTensor = 8,
+};
+inline constexpr int kStringElements = 8;  // the element type of string tensors
+
+// A table of functions; table[kSlot] is the typed function in that slot.
+template <class Tag, class Signature>
+struct Slot {
+  size_t index;
+};
+template <class Tag>
+class Table {
+ public:
+  Table() = default;
+  explicit Table(const void* slots) : slots_(static_cast<void* const*>(slots)) {}
+  template <class Signature>
+  Signature* operator[](Slot<Tag, Signature> slot) const {
+    return reinterpret_cast<Signature*>(slots_[slot.index]);
+  }
+
+ private:
+  void* const* slots_ = nullptr;
+};
+
+struct ApiBase {
+  const void* (*GetApi)(uint32_t version);
+  const char* (*GetVersionString)();
+};
+
+struct ApiTag;
+struct EpApiTag;
+using Api = Table<ApiTag>;
+using EpApi = Table<EpApiTag>;
+template <class Signature>
+using ApiSlot = Slot<ApiTag, Signature>;
+template <class Signature>
+using EpApiSlot = Slot<EpApiTag, Signature>;
+
+using CString = const char*;
+
+// OrtApi.
+inline constexpr ApiSlot<Status*(ErrorCode, CString)> kCreateStatus{0};
+inline constexpr ApiSlot<CString(const Status*)> kGetErrorMessage{2};
+inline constexpr ApiSlot<Status*(Value*, void**)> kGetTensorMutableData{51};
+inline constexpr ApiSlot<Status*(const TypeInfo*, const TensorTypeAndShapeInfo**)>
+    kCastTypeInfoToTensorInfo{55};
+inline constexpr ApiSlot<Status*(const TensorTypeAndShapeInfo*, int*)> kGetTensorElementType{60};
+inline constexpr ApiSlot<Status*(const TensorTypeAndShapeInfo*, size_t*)> kGetDimensionsCount{61};
+inline constexpr ApiSlot<Status*(const TensorTypeAndShapeInfo*, int64_t*, size_t)> kGetDimensions{
+    62};
+inline constexpr ApiSlot<Status*(const TensorTypeAndShapeInfo*, CString*, size_t)>
+    kGetSymbolicDimensions{63};
+inline constexpr ApiSlot<Status*(const KernelContext*, size_t, const Value**)>
+    kKernelContextGetInput{90};
+inline constexpr ApiSlot<Status*(KernelContext*, size_t, const int64_t*, size_t, Value**)>
+    kKernelContextGetOutput{91};
+inline constexpr ApiSlot<void(Status*)> kReleaseStatus{93};
+inline constexpr ApiSlot<void(Value*)> kReleaseValue{96};
+inline constexpr ApiSlot<Status*(const Value*, size_t, size_t*)> kGetStringTensorElementLength{127};
+inline constexpr ApiSlot<Status*(const Value*, size_t, size_t, void*)> kGetStringTensorElement{128};
+inline constexpr ApiSlot<Status*(const Logger*, Severity, CString, CString, int, CString)>
+    kLoggerLogMessage{247};
+inline constexpr ApiSlot<Status*(const OpAttr*, AttrType, void*, size_t, size_t*)> kReadOpAttr{272};
+inline constexpr ApiSlot<Status*(const KernelContext*, void (*)(void*, size_t), size_t, size_t,
+                                 void*)>
+    kKernelContextParallelFor{274};
+inline constexpr ApiSlot<Status*(const ValueInfo*, CString*)> kGetValueInfoName{289};
+inline constexpr ApiSlot<Status*(const ValueInfo*, const TypeInfo**)> kGetValueInfoTypeInfo{290};
+inline constexpr ApiSlot<void(KeyValuePairs**)> kCreateKeyValuePairs{295};
+inline constexpr ApiSlot<void(KeyValuePairs*, CString, CString)> kAddKeyValuePair{296};
+inline constexpr ApiSlot<void(const KeyValuePairs*, const CString**, const CString**, size_t*)>
+    kGetKeyValuePairs{298};
+inline constexpr ApiSlot<void(KeyValuePairs*)> kReleaseKeyValuePairs{300};
+inline constexpr ApiSlot<const void*()> kGetEpApi{317};
+inline constexpr ApiSlot<Status*(const ValueInfo*, const Value**)> kValueInfoGetInitializerValue{
+    326};
+inline constexpr ApiSlot<Status*(const ValueInfo*, bool*)> kValueInfoIsConstantInitializer{331};
+inline constexpr ApiSlot<Status*(const Graph*, CString*)> kGraphGetName{333};
+inline constexpr ApiSlot<Status*(const Graph*, int64_t*)> kGraphGetOnnxIrVersion{335};
+inline constexpr ApiSlot<Status*(const Graph*, size_t*)> kGraphGetNumOperatorSets{336};
+inline constexpr ApiSlot<Status*(const Graph*, CString*, int64_t*, size_t)> kGraphGetOperatorSets{
+    337};
+inline constexpr ApiSlot<Status*(const Graph*, size_t*)> kGraphGetNumInputs{338};
+inline constexpr ApiSlot<Status*(const Graph*, const ValueInfo**, size_t)> kGraphGetInputs{339};
+inline constexpr ApiSlot<Status*(const Graph*, size_t*)> kGraphGetNumOutputs{340};
+inline constexpr ApiSlot<Status*(const Graph*, const ValueInfo**, size_t)> kGraphGetOutputs{341};
+inline constexpr ApiSlot<Status*(const Graph*, size_t*)> kGraphGetNumInitializers{342};
+inline constexpr ApiSlot<Status*(const Graph*, const ValueInfo**, size_t)> kGraphGetInitializers{
+    343};
+inline constexpr ApiSlot<Status*(const Graph*, size_t*)> kGraphGetNumNodes{344};
+inline constexpr ApiSlot<Status*(const Graph*, const Node**, size_t)> kGraphGetNodes{345};
+inline constexpr ApiSlot<Status*(const Graph*, const Node**)> kGraphGetParentNode{346};
+inline constexpr ApiSlot<Status*(const Node*, CString*)> kNodeGetName{349};
+inline constexpr ApiSlot<Status*(const Node*, CString*)> kNodeGetOperatorType{350};
+inline constexpr ApiSlot<Status*(const Node*, CString*)> kNodeGetDomain{351};
+inline constexpr ApiSlot<Status*(const Node*, size_t*)> kNodeGetNumInputs{353};
+inline constexpr ApiSlot<Status*(const Node*, const ValueInfo**, size_t)> kNodeGetInputs{354};
+inline constexpr ApiSlot<Status*(const Node*, size_t*)> kNodeGetNumOutputs{355};
+inline constexpr ApiSlot<Status*(const Node*, const ValueInfo**, size_t)> kNodeGetOutputs{356};
+inline constexpr ApiSlot<Status*(const Node*, size_t*)> kNodeGetNumAttributes{359};
+inline constexpr ApiSlot<Status*(const Node*, const OpAttr**, size_t)> kNodeGetAttributes{360};
+inline constexpr ApiSlot<Status*(const OpAttr*, Value**)> kOpAttrGetTensor{362};
+inline constexpr ApiSlot<Status*(const OpAttr*, AttrType*)> kOpAttrGetType{363};
+inline constexpr ApiSlot<Status*(const OpAttr*, CString*)> kOpAttrGetName{364};
+inline constexpr ApiSlot<Status*(const Node*, size_t*)> kNodeGetNumSubgraphs{365};
+inline constexpr ApiSlot<Status*(const Node*, const Graph**, size_t, CString*)> kNodeGetSubgraphs{
+    366};
+inline constexpr ApiSlot<Status*(const Node*, CString*)> kNodeGetEpName{368};
+inline constexpr ApiSlot<Status*(const Value*, size_t*)> kGetTensorSizeInBytes{318};
+inline constexpr ApiSlot<Status*(const Value*, const void**)> kGetTensorData{378};
+inline constexpr ApiSlot<Status*(const SessionOptions*, KeyValuePairs**)>
+    kGetSessionOptionsConfigEntries{379};
+inline constexpr ApiSlot<bool(const TensorTypeAndShapeInfo*)> kTensorTypeAndShapeHasShape{390};
+// Element type and dims of a tensor, borrowed from it.
+inline constexpr ApiSlot<Status*(const Value*, int*, const int64_t**, size_t*)>
+    kGetTensorTypeAndShapeReference{414};
+
+struct EpFactory;
+struct NodeFusionOptions;
+
+// OrtEpApi.
+inline constexpr EpApiSlot<Status*(EpFactory*, const HardwareDevice*, const KeyValuePairs*,
+                                   const KeyValuePairs*, EpDevice**)>
+    kCreateEpDevice{0};
+inline constexpr EpApiSlot<Status*(GraphSupportInfo*, const Node* const*, size_t,
+                                   const NodeFusionOptions*)>
+    kAddNodesToFuse{2};
+inline constexpr EpApiSlot<Status*(HardwareType, uint32_t, uint32_t, CString, const KeyValuePairs*,
+                                   HardwareDevice**)>
+    kCreateHardwareDevice{16};
+inline constexpr EpApiSlot<void(HardwareDevice*)> kReleaseHardwareDevice{17};
+
+struct Ep;
+
+// OrtEpFactory up to API 29. `None` members are optional and not provided.
+using None = void*;
+struct EpFactory {
+  uint32_t version;
+  CString (*GetName)(const EpFactory*) noexcept;
+  CString (*GetVendor)(const EpFactory*) noexcept;
+  Status* (*GetSupportedDevices)(EpFactory*, const HardwareDevice* const*, size_t, EpDevice**,
+                                 size_t, size_t*) noexcept;
+  Status* (*CreateEp)(EpFactory*, const HardwareDevice* const*, const KeyValuePairs* const*, size_t,
+                      const SessionOptions*, const Logger*, Ep**) noexcept;
+  void (*ReleaseEp)(EpFactory*, Ep*) noexcept;
+  uint32_t (*GetVendorId)(const EpFactory*) noexcept;
+  CString (*GetVersion)(const EpFactory*) noexcept;
+  None ValidateCompiledModelCompatibilityInfo;
+  Status* (*CreateAllocator)(EpFactory*, const MemoryInfo*, const KeyValuePairs*,
+                             Allocator**) noexcept;
+  void (*ReleaseAllocator)(EpFactory*, Allocator*) noexcept;
+  // ONNX Runtime calls it without asking whether it is there.
+  Status* (*CreateDataTransfer)(EpFactory*, DataTransfer**) noexcept;
+  bool (*IsStreamAware)(const EpFactory*) noexcept;
+  None CreateSyncStreamForDevice;
+  None GetHardwareDeviceIncompatibilityDetails;
+  None CreateExternalResourceImporterForDevice;
+  None GetNumCustomOpDomains;
+  None GetCustomOpDomains;
+  None InitGraphicsInterop;
+  None DeinitGraphicsInterop;
+  None SelectBestModelCandidate;
+};
+
+struct NodeComputeInfo {
+  uint32_t version;
+  Status* (*CreateState)(NodeComputeInfo*, NodeComputeContext*, void**) noexcept;
+  Status* (*Compute)(NodeComputeInfo*, void*, KernelContext*) noexcept;
+  void (*ReleaseState)(NodeComputeInfo*, void*) noexcept;
+};
+
+// OrtEp up to API 29.
+struct Ep {
+  uint32_t version;
+  CString (*GetName)(const Ep*) noexcept;
+  Status* (*GetCapability)(Ep*, const Graph*, GraphSupportInfo*) noexcept;
+  Status* (*Compile)(Ep*, const Graph**, const Node**, size_t, NodeComputeInfo**, Node**) noexcept;
+  void (*ReleaseNodeComputeInfos)(Ep*, NodeComputeInfo**, size_t) noexcept;
+  None GetPreferredDataLayout;
+  None ShouldConvertDataLayoutForOp;
+  None SetDynamicOptions;
+  None OnRunStart;
+  None OnRunEnd;
+  None CreateAllocator;
+  None CreateSyncStreamForDevice;
+  None GetCompiledModelCompatibilityInfo;
+  None GetKernelRegistry;
+  Status* (*IsConcurrentRunSupported)(Ep*, bool*) noexcept;
+  None Sync;
+  None CreateProfiler;
+  None IsGraphCaptureEnabled;
+  None IsGraphCaptured;
+  None ReplayGraph;
+  None GetGraphCaptureNodeAssignmentPolicy;
+  None GetAvailableResource;
+  Status* (*OnSessionInitializationEnd)(Ep*) noexcept;
+  None GetDefaultMemoryDevice;
+  None ReleaseCapturedGraph;
+  None GetWeightlessSupport;
+};
+
+struct NodeFusionOptions {
+  uint32_t version;
+  bool drop_constant_initializers;
+};
+
+static_assert(sizeof(void*) == 8 && offsetof(Ep, GetWeightlessSupport) == 8 * 25);
+static_assert(offsetof(EpFactory, SelectBestModelCandidate) == 8 * 20);
+
+}  // namespace furiosa::ort
+
+#endif  // FURIOSA_EP_PROVIDER_NATIVE_ORT_ABI_H_

@@ -1,0 +1,96 @@
+#ifndef FURIOSA_EP_PROVIDER_NATIVE_PROGRAM_CACHE_H_
+#define FURIOSA_EP_PROVIDER_NATIVE_PROGRAM_CACHE_H_
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <future>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+namespace furiosa {
+
+// Values by input shapes, the most recently used `capacity` of them. Thread-safe: whoever asks
+// for shapes that another thread is making waits for that one. Failures are not kept.
+template <class Value>
+class ProgramCache {
+ public:
+  using Pointer = std::shared_ptr<const Value>;
+
+  explicit ProgramCache(size_t capacity) : capacity_(std::max<size_t>(capacity, 1)) {}
+
+  // The value for `shapes`, from `make()` if there is none; throws what that throws.
+  template <class Make>
+  Pointer get(std::span<const int64_t> shapes, Make&& make) {
+    std::promise<Pointer> promise;
+    std::shared_future<Pointer> future;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = std::ranges::find_if(
+          entries_, [&](const Entry& entry) { return std::ranges::equal(entry.shapes, shapes); });
+      if (found != entries_.end() && !found->orphaned()) {
+        entries_.splice(entries_.begin(), entries_, found);
+        if (found->value != nullptr) return found->value;
+        future = found->future;
+      } else {
+        if (found != entries_.end()) entries_.erase(found);
+        entries_.push_front(
+            {{shapes.begin(), shapes.end()}, nullptr, promise.get_future().share(), getpid()});
+        if (entries_.size() > capacity_) entries_.pop_back();
+      }
+    }
+    if (future.valid()) return future.get();
+    return fill(shapes, promise, make);
+  }
+
+ private:
+  struct Entry {
+    std::vector<int64_t> shapes;
+    Pointer value;  // null while it is made
+    std::shared_future<Pointer> future;
+    pid_t maker;
+
+    // Whether its maker stayed behind in the parent process of a fork.
+    bool orphaned() const { return value == nullptr && maker != getpid(); }
+  };
+
+  template <class Make>
+  Pointer fill(std::span<const int64_t> shapes, std::promise<Pointer>& promise, Make& make) {
+    try {
+      Pointer value = make();
+      settle(shapes, value);
+      promise.set_value(value);
+      return value;
+    } catch (...) {
+      settle(shapes, nullptr);
+      promise.set_exception(std::current_exception());
+      throw;
+    }
+  }
+
+  // Completes the entry for `shapes`, or removes it where there is no value.
+  void settle(std::span<const int64_t> shapes, const Pointer& value) {
+    const std::lock_guard lock(mutex_);
+    const auto entry = std::ranges::find_if(
+        entries_, [&](const Entry& one) { return std::ranges::equal(one.shapes, shapes); });
+    if (entry == entries_.end()) return;  // evicted in the meantime
+    if (value == nullptr) {
+      entries_.erase(entry);
+    } else {
+      entry->value = value;
+    }
+  }
+
+  const size_t capacity_;
+  std::mutex mutex_;
+  std::list<Entry> entries_;  // most recently used first
+};
+
+}  // namespace furiosa
+
+#endif  // FURIOSA_EP_PROVIDER_NATIVE_PROGRAM_CACHE_H_
