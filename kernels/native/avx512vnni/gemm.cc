@@ -1,0 +1,180 @@
+// gemm_avx512vnni: tiles of R rows by 16 * V columns in registers. Panel: [tap][channel / 4][V]
+// vectors of 16 columns (in slot order) by 4 channels; channels that are not there are zero.
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "kernels/native/avx512vnni/epilogue.h"
+#include "kernels/native/gemm.h"
+
+namespace furiosa::kernels {
+namespace {
+
+using avx512vnni::Result;
+
+// Bytes ahead of the multiplication from which weights are fetched: a panel comes from the L2 cache
+// or beyond.
+constexpr size_t kPrefetch = 2048;
+
+// GCC's intrinsics for these make it copy and spill accumulators.
+FURIOSA_INLINE void dot(__m512i& accumulator, __m512i bytes, __m512i weights) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(accumulator) : "v"(bytes), "v"(weights));
+}
+FURIOSA_INLINE void dot_memory(__m512i& accumulator, __m512i bytes, const __m512i* weights) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(accumulator) : "v"(bytes), "m"(*weights));
+}
+
+FURIOSA_INLINE __m512i four(const uint8_t* from) {
+  int32_t word;
+  std::memcpy(&word, from, sizeof(word));
+  return _mm512_set1_epi32(word);
+}
+
+// The last depth % 4 bytes of `depth` bytes, without a look behind them.
+FURIOSA_INLINE __m512i last(const uint8_t* from, size_t depth) {
+  const size_t rest = depth % 4;
+  uint32_t word = 0;
+  if (depth > 4) {
+    std::memcpy(&word, from + depth - 4, sizeof(word));
+    word >>= 8 * (4 - rest);
+  } else {
+    for (size_t i = 0; i < rest; ++i) word |= static_cast<uint32_t>(from[i]) << (8 * i);
+  }
+  return _mm512_set1_epi32(static_cast<int32_t>(word));
+}
+
+// Computes rows [row, row + rows) of a block, 1 <= rows <= R.
+template <int R, int V, Result kResult>
+void tile(const PanelBlock& block, size_t row, size_t rows) {
+  // All 32 registers hold accumulators, weights and bytes: the last weights come from memory.
+  constexpr int kHeld = R * V + V + 1 > 32 ? V - 1 : V;
+  __m512i accumulators[R][V];
+  FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
+    const size_t own = static_cast<size_t>(r) < rows ? row + static_cast<size_t>(r) : row;
+    const int32_t start = block.row_bias == nullptr ? 0 : block.row_bias[own];
+    FURIOSA_UNROLL for (int v = 0; v < V; ++v) {
+      accumulators[r][v] = _mm512_add_epi32(_mm512_load_si512(block.scales->bias + 16 * v),
+                                            _mm512_set1_epi32(start));
+    }
+  }
+  const auto* weights = reinterpret_cast<const __m512i*>(block.panel);
+  const size_t whole = block.depth / 4 * 4;
+  for (size_t tap = 0; tap < block.taps; ++tap) {
+    const uint8_t* from[R];
+    FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
+      const size_t own = static_cast<size_t>(r) < rows ? row + static_cast<size_t>(r) : row;
+      from[r] = block.rows[tap * block.row_pitch + own] + block.row_offset;
+    }
+    for (size_t channel = 0; channel < whole; channel += 4, weights += V) {
+      __m512i held[V];
+      FURIOSA_UNROLL for (int v = 0; v < kHeld; ++v) held[v] = _mm512_load_si512(weights + v);
+      FURIOSA_UNROLL for (int v = 0; v < V; ++v) {
+        _mm_prefetch(reinterpret_cast<const char*>(weights + v) + kPrefetch, _MM_HINT_T0);
+      }
+      FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
+        const __m512i bytes = four(from[r] + channel);
+        FURIOSA_UNROLL for (int v = 0; v < kHeld; ++v) dot(accumulators[r][v], bytes, held[v]);
+        if constexpr (kHeld < V) dot_memory(accumulators[r][V - 1], bytes, weights + V - 1);
+      }
+    }
+    if (whole == block.depth) continue;
+    FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
+      const __m512i bytes = last(from[r], block.depth);
+      FURIOSA_UNROLL for (int v = 0; v < V; ++v) dot_memory(accumulators[r][v], bytes, weights + v);
+    }
+    weights += V;
+  }
+  FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
+    if (static_cast<size_t>(r) >= rows) break;
+    avx512vnni::store<V, kResult>(block, row + static_cast<size_t>(r), accumulators[r]);
+  }
+}
+
+using Tile = void (*)(const PanelBlock& block, size_t row, size_t rows);
+
+// A tile height and its kernels, by Result.
+struct Height {
+  size_t rows;
+  Tile kernels[3];
+};
+
+template <int R, int V>
+constexpr Height height() {
+  return {R, {tile<R, V, Result::kPlain>, tile<R, V, Result::kBytes>, tile<R, V, Result::kFloats>}};
+}
+
+// The heights for each panel width, ascending.
+constexpr Height kOne[] = {height<1, 1>(), height<2, 1>(),  height<4, 1>(),
+                           height<8, 1>(), height<14, 1>(), height<28, 1>()};
+constexpr Height kTwo[] = {height<1, 2>(), height<2, 2>(),  height<4, 2>(),
+                           height<7, 2>(), height<10, 2>(), height<14, 2>()};
+constexpr Height kThree[] = {height<1, 3>(), height<2, 3>(), height<4, 3>(), height<6, 3>(),
+                             height<9, 3>()};
+constexpr Height kFour[] = {height<1, 4>(), height<2, 4>(), height<3, 4>(), height<4, 4>(),
+                            height<5, 4>(), height<6, 4>(), height<7, 4>()};
+
+template <size_t kCount>
+void run_tiles(const Height (&heights)[kCount], const PanelBlock& block) {
+  const size_t kernel = static_cast<size_t>(avx512vnni::result_of(*block.epilogue));
+  const size_t most = heights[kCount - 1].rows;
+  for (size_t row = 0; row < block.row_count;) {
+    const size_t left = block.row_count - row;
+    const size_t tiles = (left + most - 1) / most;
+    const size_t rows = (left + tiles - 1) / tiles;  // tiles of equal height
+    size_t i = 0;
+    while (heights[i].rows < rows) ++i;
+    heights[i].kernels[kernel](block, row, rows);
+    row += rows;
+  }
+}
+
+size_t vectors(size_t columns) { return (columns + 15) / 16; }
+
+size_t panel_size(size_t taps, size_t depth, size_t columns) {
+  return taps * ((depth + 3) / 4) * vectors(columns) * 64;
+}
+
+size_t slot(size_t column, size_t columns) { return avx512vnni::slot_of(column, vectors(columns)); }
+
+void pack(const PanelSource& source, uint8_t* panel, int32_t* column_sums) {
+  const size_t width = vectors(source.columns) * 64;  // bytes
+  uint32_t sums[kPanelColumns] = {};
+  std::memset(panel, 0, panel_size(source.taps, source.depth, source.columns));
+  for (size_t tap = 0; tap < source.taps; ++tap) {
+    for (size_t channel = 0; channel < source.depth; channel += 4, panel += width) {
+      const size_t count = source.depth - channel < 4 ? source.depth - channel : 4;
+      const uint8_t* from = source.data + static_cast<ptrdiff_t>(tap) * source.tap_stride +
+                            static_cast<ptrdiff_t>(channel) * source.channel_stride;
+      for (size_t column = 0; column < source.columns; ++column, from += source.column_stride) {
+        uint8_t* to = panel + 4 * slot(column, source.columns);
+        for (size_t i = 0; i < count; ++i) {
+          to[i] = from[static_cast<ptrdiff_t>(i) * source.channel_stride] ^ source.flip;
+          sums[column] += static_cast<uint32_t>(static_cast<int8_t>(to[i]));
+        }
+      }
+    }
+  }
+  for (size_t column = 0; column_sums != nullptr && column < source.columns; ++column) {
+    column_sums[column] = static_cast<int32_t>(sums[column]);
+  }
+}
+
+void run(const PanelBlock& block) {
+  switch (vectors(block.columns)) {
+    case 1:
+      return run_tiles(kOne, block);
+    case 2:
+      return run_tiles(kTwo, block);
+    case 3:
+      return run_tiles(kThree, block);
+    default:
+      return run_tiles(kFour, block);
+  }
+}
+
+}  // namespace
+
+const PanelKernels gemm_avx512vnni = {"gemm_avx512vnni", panel_size, pack, slot, run};
+
+}  // namespace furiosa::kernels

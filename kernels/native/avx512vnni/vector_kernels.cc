@@ -1,0 +1,227 @@
+#include "kernels/native/vector_kernels.h"
+
+#include <immintrin.h>
+
+#include "kernels/native/expression_loops.h"
+
+namespace furiosa::kernels {
+namespace {
+
+// The mask of the first `left` of 16 or 64 lanes.
+inline __mmask16 first16(size_t left) {
+  return left >= 16 ? __mmask16{0xFFFF} : static_cast<__mmask16>((1u << left) - 1);
+}
+
+inline __mmask64 first64(size_t left) {
+  return left >= 64 ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
+}
+
+// Calls step(i, k): for four times 16 elements from i on where all of them exist, otherwise for a
+// part of them; the step masks its loads and stores with first16(count - i) or first64(count - i).
+template <class Step>
+inline void for_vectors64(size_t count, Step step) {
+  for (size_t i = 0; i < count; i += 64) step(i, first64(count - i));
+}
+
+inline __mmask16 quarter(__mmask64 mask, int k) { return static_cast<__mmask16>(mask >> (16 * k)); }
+
+inline __m512 load_floats(const uint8_t* x, __mmask16 mask) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, x)));
+}
+
+// 64 bytes in order from four vectors of 16 int32 each, saturated to uint8; where `bias` is 128
+// saturated to int8 with the top bit flipped.
+inline __m512i pack(const __m512i v[4], int32_t bias) {
+  const __m512i low = _mm512_packs_epi32(v[0], v[1]);
+  const __m512i high = _mm512_packs_epi32(v[2], v[3]);
+  const __m512i bytes =
+      bias == 0 ? _mm512_packus_epi16(low, high)
+                : _mm512_xor_si512(_mm512_packs_epi16(low, high), _mm512_set1_epi8(-128));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(order, bytes);
+}
+
+// clamp(rne(value) + zero_point, 0, 255) in float, where a NaN counts as the lowest value.
+struct ByteRounding {
+  explicit ByteRounding(int32_t zero_point)
+      : least(_mm512_set1_ps(static_cast<float>(-zero_point))),
+        most(_mm512_set1_ps(static_cast<float>(255 - zero_point))),
+        zero(_mm512_set1_epi32(zero_point)) {}
+
+  __m512i operator()(__m512 value) const {
+    const __m512 clamped = _mm512_min_ps(_mm512_max_ps(value, least), most);
+    return _mm512_add_epi32(_mm512_cvtps_epi32(clamped), zero);
+  }
+
+  __m512 least;
+  __m512 most;
+  __m512i zero;
+};
+
+void quantize(const float* x, uint8_t* y, size_t count, float scale, int32_t zero_point) {
+  const __m512 divisor = _mm512_set1_ps(scale);
+  const ByteRounding round(zero_point);
+  for_vectors64(count, [&](size_t i, __mmask64 mask) {
+    __m512i v[4];
+    for (int k = 0; k < 4; ++k) {
+      const __m512 values = _mm512_maskz_loadu_ps(quarter(mask, k), x + i + 16 * k);
+      v[k] = round(_mm512_div_ps(values, divisor));
+    }
+    _mm512_mask_storeu_epi8(y + i, mask, pack(v, 0));
+  });
+}
+
+void dequantize(const uint8_t* x, float* y, size_t count, float scale, int32_t zero_point) {
+  const __m512 factor = _mm512_set1_ps(scale);
+  const __m512 zero = _mm512_set1_ps(static_cast<float>(zero_point));
+  for (size_t i = 0; i < count; i += 16) {
+    const __mmask16 mask = first16(count - i);
+    const __m512 value = _mm512_sub_ps(load_floats(x + i, mask), zero);
+    _mm512_mask_storeu_ps(y + i, mask, _mm512_mul_ps(value, factor));
+  }
+}
+
+void lookup(const uint8_t* x, uint8_t* y, size_t count, const uint8_t* table) {
+  __m512i quarters[4];
+  for (int k = 0; k < 4; ++k) quarters[k] = _mm512_loadu_si512(table + 64 * k);
+  for_vectors64(count, [&](size_t i, __mmask64 mask) {
+    const __m512i index = _mm512_maskz_loadu_epi8(mask, x + i);
+    const __m512i low = _mm512_permutex2var_epi8(quarters[0], index, quarters[1]);
+    const __m512i high = _mm512_permutex2var_epi8(quarters[2], index, quarters[3]);
+    const __m512i value = _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low, high);
+    _mm512_mask_storeu_epi8(y + i, mask, value);
+  });
+}
+
+void add(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t count, const AddParameters& p) {
+  const __m512 a_scale = _mm512_set1_ps(p.a_scale);
+  const __m512 b_scale = _mm512_set1_ps(p.b_scale);
+  const __m512 offset = _mm512_set1_ps(p.offset);
+  const __m512 bias = _mm512_set1_ps(static_cast<float>(p.bias));
+  for_vectors64(count, [&](size_t i, __mmask64 mask) {
+    __m512i v[4];
+    for (int k = 0; k < 4; ++k) {
+      const __m512 va = _mm512_sub_ps(load_floats(a + i + 16 * k, quarter(mask, k)), bias);
+      const __m512 vb = _mm512_sub_ps(load_floats(b + i + 16 * k, quarter(mask, k)), bias);
+      v[k] = _mm512_cvtps_epi32(_mm512_fmadd_ps(va, a_scale, _mm512_fmadd_ps(vb, b_scale, offset)));
+    }
+    _mm512_mask_storeu_epi8(y + i, mask, pack(v, p.bias));
+  });
+}
+
+void mul(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t count, const MulParameters& p) {
+  const __m512 a_zero = _mm512_set1_ps(static_cast<float>(p.a_zero_point));
+  const __m512 b_zero = _mm512_set1_ps(static_cast<float>(p.b_zero_point));
+  const __m512 multiplier = _mm512_set1_ps(p.multiplier);
+  const __m512 y_zero = _mm512_set1_ps(p.y_zero_point);
+  for_vectors64(count, [&](size_t i, __mmask64 mask) {
+    __m512i v[4];
+    for (int k = 0; k < 4; ++k) {
+      const __m512 va = _mm512_sub_ps(load_floats(a + i + 16 * k, quarter(mask, k)), a_zero);
+      const __m512 vb = _mm512_sub_ps(load_floats(b + i + 16 * k, quarter(mask, k)), b_zero);
+      const __m512 product = _mm512_mul_ps(va, vb);  // exact: at most 17 bits
+      v[k] = _mm512_cvtps_epi32(_mm512_add_ps(_mm512_mul_ps(product, multiplier), y_zero));
+    }
+    _mm512_mask_storeu_epi8(y + i, mask, pack(v, p.bias));
+  });
+}
+
+void max(const uint8_t* const* rows, size_t row_count, uint8_t* y, size_t count) {
+  for_vectors64(count, [&](size_t i, __mmask64 mask) {
+    __m512i most = _mm512_maskz_loadu_epi8(mask, rows[0] + i);
+    for (size_t r = 1; r < row_count; ++r) {
+      most = _mm512_max_epu8(most, _mm512_maskz_loadu_epi8(mask, rows[r] + i));
+    }
+    _mm512_mask_storeu_epi8(y + i, mask, most);
+  });
+}
+
+void accumulate(const uint8_t* x, ptrdiff_t stride, size_t rows, int32_t* sums, size_t count) {
+  for_vectors64(count, [&](size_t i, __mmask64 mask) {
+    __m512i sum[4];
+    for (int k = 0; k < 4; ++k) {
+      sum[k] = _mm512_maskz_loadu_epi32(quarter(mask, k), sums + i + 16 * k);
+    }
+    const uint8_t* row = x + i;
+    for (size_t r = 0; r < rows; ++r, row += stride) {
+      for (int k = 0; k < 4; ++k) {
+        const __m128i bytes = _mm_maskz_loadu_epi8(quarter(mask, k), row + 16 * k);
+        sum[k] = _mm512_add_epi32(sum[k], _mm512_cvtepu8_epi32(bytes));
+      }
+    }
+    for (int k = 0; k < 4; ++k) {
+      _mm512_mask_storeu_epi32(sums + i + 16 * k, quarter(mask, k), sum[k]);
+    }
+  });
+}
+
+void requantize(const int32_t* sums, uint8_t* y, size_t count, float multiplier,
+                int32_t zero_point) {
+  const __m512 factor = _mm512_set1_ps(multiplier);
+  const ByteRounding round(zero_point);
+  for_vectors64(count, [&](size_t i, __mmask64 mask) {
+    __m512i v[4];
+    for (int k = 0; k < 4; ++k) {
+      const __m512i values = _mm512_maskz_loadu_epi32(quarter(mask, k), sums + i + 16 * k);
+      v[k] = round(_mm512_mul_ps(_mm512_cvtepi32_ps(values), factor));
+    }
+    _mm512_mask_storeu_epi8(y + i, mask, pack(v, 0));
+  });
+}
+
+// Three planes of `rows` bytes each into one row of triples: an image from NCHW to NHWC.
+void interleave_three(const uint8_t* x, ptrdiff_t plane, uint8_t* y, size_t rows) {
+  // Byte i of the 192 that 64 triples have comes from plane i % 3, byte i / 3.
+  alignas(64) uint8_t order[3][64];  // in the first two planes, one after the other
+  __mmask64 third[3] = {0, 0, 0};    // the bytes of the last plane
+  alignas(64) uint8_t last[3][64];
+  for (int part = 0; part < 3; ++part) {
+    for (int i = 0; i < 64; ++i) {
+      const int byte = 64 * part + i;
+      order[part][i] = static_cast<uint8_t>(byte / 3 + (byte % 3 == 1 ? 64 : 0));
+      last[part][i] = static_cast<uint8_t>(byte / 3);
+      if (byte % 3 == 2) third[part] |= __mmask64{1} << i;
+    }
+  }
+  for_vectors64(rows, [&](size_t r, __mmask64 mask) {
+    const __m512i first = _mm512_maskz_loadu_epi8(mask, x + r);
+    const __m512i second = _mm512_maskz_loadu_epi8(mask, x + plane + r);
+    const __m512i triple = _mm512_maskz_loadu_epi8(mask, x + 2 * plane + r);
+    const size_t bytes = 3 * (rows - r);
+    for (size_t part = 0; part < 3 && 64 * part < bytes; ++part) {
+      const __m512i two = _mm512_permutex2var_epi8(first, _mm512_load_si512(order[part]), second);
+      const __m512i three =
+          _mm512_mask_permutexvar_epi8(two, third[part], _mm512_load_si512(last[part]), triple);
+      _mm512_mask_storeu_epi8(y + 3 * r + 64 * part, first64(bytes - 64 * part), three);
+    }
+  });
+}
+
+void transpose(const uint8_t* x, ptrdiff_t x_stride, uint8_t* y, ptrdiff_t y_stride, size_t rows,
+               size_t columns) {
+  if (columns == 3 && y_stride == 3) {
+    interleave_three(x, x_stride, y, rows);
+  } else {
+    avx2::transpose(x, x_stride, y, y_stride, rows, columns);
+  }
+}
+
+}  // namespace
+
+const VectorKernels kAvx512VnniVectorKernels = {
+    .quantize = quantize,
+    .dequantize = dequantize,
+    .lookup = lookup,
+    .add = add,
+    .mul = mul,
+    .max = max,
+    .accumulate = accumulate,
+    .requantize = requantize,
+    .transpose = transpose,
+    .copy_rows = avx2::copy_rows,
+    .gather_rows = avx2::gather_rows,
+    .binary = {add_floats, subtract_floats, multiply_floats, divide_floats, min_floats, max_floats},
+    .unary = {negate_floats, absolute_floats, square_root_floats},
+};
+
+}  // namespace furiosa::kernels
