@@ -53,8 +53,8 @@ class Operand:
     """An input or output of a node unit as the NPU sees it."""
 
     name: str
-    """The ONNX value on the NPU's side: the 8-bit input of the DequantizeLinear, the 8-bit output of
-    the QuantizeLinear, or the value itself where there is neither. "" for an absent input."""
+    """The ONNX value on the NPU's side: the 8-bit input of the DequantizeLinear, the 8-bit output
+    of the QuantizeLinear, or the value itself where there is neither. "" for an absent input."""
     params: QuantParams | None
     """Per-tensor quantization of an 8-bit value; None for others and for constants of the node."""
     scales: npt.NDArray[np.float32] | None = None
@@ -67,8 +67,10 @@ class Operand:
 
 @dataclass(frozen=True, eq=False)
 class NodeUnit:
-    """A single node, or a QDQ group: DequantizeLinear on its inputs, an operator (with the Relu or
-    Clip that its QuantizeLinear makes redundant), QuantizeLinear on its outputs.
+    """What the NPU takes or leaves as a whole: a single node, a QDQ group, or a chain.
+
+    A QDQ group is DequantizeLinear on the inputs, an operator (with the Relu or Clip that its
+    QuantizeLinear makes redundant), and QuantizeLinear on the outputs.
     """
 
     node: Node
@@ -80,8 +82,8 @@ class NodeUnit:
     outputs: tuple[Operand, ...]
     """One per output of `node`; of a chain: one per QuantizeLinear."""
     chain: bool = False
-    """Whether this is an elementwise chain: float operators that ONNX Runtime does not fuse with the
-    DequantizeLinear before and the QuantizeLinear behind them. `node` is the last operator."""
+    """Whether this is an elementwise chain: float operators that ONNX Runtime does not fuse with
+    the DequantizeLinear before and the QuantizeLinear behind them; `node` is the last operator."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -95,8 +97,10 @@ class NodeUnit:
 
 
 class Builder(Protocol):
-    """What a lowering emits operations with. Shapes are concrete here, also where the model's are
-    symbolic. Every method that returns a value works out its shape.
+    """What a lowering emits operations with.
+
+    Shapes are concrete here, also where the model's are symbolic. Every method that returns a value
+    works out its shape.
     """
 
     graph: Graph
@@ -114,7 +118,7 @@ class Builder(Protocol):
         ...
 
     def folded(self, name: str) -> npt.NDArray[Any] | None:
-        """The array of an ONNX value that is constant or follows from shapes alone; None otherwise."""
+        """The array of an ONNX value that is constant or follows from shapes; None otherwise."""
         ...
 
     def emit(
@@ -130,12 +134,11 @@ class Builder(Protocol):
         """Append an operation of the module furiosa_ep.graph.device's table; returns its output."""
         ...
 
-    def table(
-        self, unit: NodeUnit, channel_axis: int | None = None, output: int = 0
-    ) -> Table:
-        """The table of one output of a unit that is a function of one 8-bit input: ONNX Runtime's
-        CPU provider evaluates the unit's own nodes on all 256 codes (for each index of
-        `channel_axis`), so that the table equals what the CPU provider would compute.
+    def table(self, unit: NodeUnit, channel_axis: int | None = None, output: int = 0) -> Table:
+        """The table of one output of a unit that is a function of one 8-bit input.
+
+        ONNX Runtime's CPU provider evaluates the unit's own nodes on all 256 codes (for each index
+        of `channel_axis`), so that the table equals what the CPU provider would compute.
         """
         ...
 
@@ -147,16 +150,18 @@ class Constraint(Protocol):
     __doc__: str | None
     __name__: str
 
-    def __call__(self, unit: NodeUnit, graph: Graph) -> Decline | None: ...
+    def __call__(self, unit: NodeUnit, graph: Graph) -> Decline | None:
+        """None where the condition holds, else the reason."""
+        ...
 
 
 def constraint(
     code: DeclineCode, mend: str = ""
 ) -> Callable[[Callable[[NodeUnit, Graph], str | None]], Constraint]:
-    """Make a constraint of a function whose docstring is the requirement, in one sentence, and which
-    returns what was found instead, or None where the requirement holds.
+    """Make a constraint of a function that returns what was found, or None where all is well.
 
-    The docstring is the user's message and the line in docs/operators.md.
+    Its docstring is the requirement, in one sentence: the user's message and the line in
+    docs/operators.md.
     """
 
     def decorate(function: Callable[[NodeUnit, Graph], str | None]) -> Constraint:

@@ -71,6 +71,22 @@ def dependencies(units: Sequence[NodeUnit], graph: Graph) -> list[set[int]]:
     return reads
 
 
+def without_dequantize(unit: NodeUnit, graph: Graph) -> list[NodeUnit]:
+    """A unit in parts: each DequantizeLinear of an activation alone, then the rest of it."""
+    loose = {
+        node.outputs[0]: node
+        for node in unit.nodes
+        if is_dequantize(node) and not graph.is_constant(node.input(0))
+    }
+    parts = [_border_unit(node, graph) for node in loose.values()]
+    inputs = tuple(
+        Operand(name, None) if name in loose else one
+        for name, one in zip(unit.node.inputs, unit.inputs, strict=True)
+    )
+    rest = tuple(node for node in unit.nodes if node.outputs[0] not in loose)
+    return [*parts, NodeUnit(unit.node, rest, inputs, unit.outputs)]
+
+
 class _Groups:
     """The units found so far, and the nodes that they hold."""
 
@@ -121,21 +137,18 @@ class _Groups:
         """Add what is left: a QuantizeLinear or DequantizeLinear alone, or one after the other."""
         if node.index in self._grouped:
             return
-        if not is_dequantize(node):
-            outputs = (quantized(self._graph, node),)
-            self._add(NodeUnit(node, (node,), (Operand(node.input(0), None),), outputs))
-            return
         name = node.outputs[0]
         users = self._graph.consumers(name)
-        requantizes = name not in self._graph_outputs and all(
-            _quantizes_value(user, name) for user in users
+        requantizes = (
+            is_dequantize(node)
+            and name not in self._graph_outputs
+            and all(_quantizes_value(user, name) for user in users)
+            and not self._graph.is_constant(node.input(0))
         )
-        if users and requantizes and not self._graph.is_constant(node.input(0)):
+        if users and requantizes:
             self._add_chain(users[-1], (node, *users))
-            return
-        self._add(
-            NodeUnit(node, (node,), (dequantized(self._graph, node),), (Operand(name, None),))
-        )
+        else:
+            self._add(_border_unit(node, self._graph))
 
     def _add(self, unit: NodeUnit) -> None:
         self.units.append(unit)
@@ -284,6 +297,13 @@ class _Groups:
                     return None
                 bounds[position] = array.reshape(-1)[0]
         return bounds[0], bounds[1]
+
+
+def _border_unit(node: Node, graph: Graph) -> NodeUnit:
+    if is_quantize(node):
+        return NodeUnit(node, (node,), (Operand(node.input(0), None),), (quantized(graph, node),))
+    output = Operand(node.outputs[0], None)
+    return NodeUnit(node, (node,), (dequantized(graph, node),), (output,))
 
 
 def _is_elementwise(node: Node) -> bool:

@@ -1,0 +1,270 @@
+"""The partitioner: node units, claims, and the cut into partitions."""
+
+import contextlib
+import contextvars
+from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol
+
+from onnx import TensorProto
+
+from furiosa_ep.graph import Graph
+from furiosa_ep.partitioner.cut import cut
+from furiosa_ep.partitioner.plugins import Registry, registry
+from furiosa_ep.partitioner.quantization import is_dequantize, is_quantize
+from furiosa_ep.partitioner.report import Report, UnitRow
+from furiosa_ep.partitioner.shape_arithmetic import SHAPE_READERS, shape_values
+from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit
+from furiosa_ep.partitioner.units import (
+    ELEMENTWISE,
+    dependencies,
+    has_subgraph,
+    node_units,
+    without_dequantize,
+)
+
+_MOVEMENT = frozenset(
+    {"Concat", "DepthToSpace", "DequantizeLinear", "Expand", "Flatten", "Gather", "Identity"}
+    | {"Pad", "QuantizeLinear", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile"}
+    | {"Transpose", "Unsqueeze"}
+)
+_FUSED_WITHOUT_QUANTIZE = frozenset({"Gemm", "MatMul"})
+"""What ONNX Runtime fuses with the DequantizeLinear before it even where the result is float."""
+
+_COST = Decline(
+    DeclineCode.COST,
+    "A partition must hold more than data movement and one elementwise operator: crossing its "
+    "borders costs more than the NPU gains.",
+    "Provider option claim=all takes it nevertheless.",
+)
+_UNMET_SHAPE = Decline(
+    DeclineCode.DYNAMIC_SHAPE,
+    "Shape arithmetic must be in the partition of all nodes that read it. Found: a shape that "
+    "nodes outside the partition compute or read, too.",
+    "Export the model with static shapes, or fold its shapes.",
+)
+_SHAPE_READ_OUTSIDE = Decline(
+    DeclineCode.NOT_QUANTIZED,
+    "Shape arithmetic goes to the NPU with the nodes that read it, all in one partition. Found: a "
+    "reader outside.",
+)
+
+
+class Options(Protocol):
+    """What the partitioner takes of the provider's options."""
+
+    @property
+    def claim(self) -> str:
+        """Either "auto", or "all": also partitions that are not worth their borders."""
+
+    @property
+    def disabled_ops(self) -> Collection[str]:
+        """Operators that stay on the CPU: "Conv", with a domain "com.microsoft.QLinearAdd"."""
+
+
+class _Collector:
+    def __init__(self, decide_only: bool) -> None:
+        self.reports: list[Report] = []
+        self.decide_only = decide_only
+
+
+_collector: contextvars.ContextVar[_Collector | None] = contextvars.ContextVar(
+    "collector", default=None
+)
+
+
+@contextlib.contextmanager
+def collected_reports(*, decide_only: bool = False) -> Iterator[list[Report]]:
+    """Collects the reports that `partition_model` makes in this context, one per graph.
+
+    With `decide_only` it returns reports without partitions, so that nothing is compiled.
+    """
+    collector = _Collector(decide_only)
+    token = _collector.set(collector)
+    try:
+        yield collector.reports
+    finally:
+        _collector.reset(token)
+
+
+def partition_model(model: bytes, options: Options) -> Report:
+    """Decide which nodes of a serialized ModelProto the NPU takes.
+
+    The report's partitions are convex and disjoint; their indices count in `model.graph.node`.
+    """
+    report = partition_graph(
+        Graph.from_bytes(model),
+        registry(),
+        claim_all=options.claim == "all",
+        disabled=options.disabled_ops,
+    )
+    collector = _collector.get()
+    if collector is None:
+        return report
+    collector.reports.append(report)
+    return Report(report.units, ()) if collector.decide_only else report
+
+
+def partition_graph(
+    graph: Graph, operators: Registry, *, claim_all: bool = False, disabled: Collection[str] = ()
+) -> Report:
+    """Decide which node units of a graph the NPU takes, and in which partitions."""
+    units = node_units(graph)
+    declines = [_decline(unit, graph, operators, disabled) for unit in units]
+    units, declines = _with_loose_borders(units, declines, graph, operators, disabled)
+    reads = dependencies(units, graph)
+    outputs = frozenset(graph.outputs)
+    shape = [_is_shape_arithmetic(unit, graph) for unit in units]
+    exported = [
+        any(name in outputs for node in unit.nodes for name in node.outputs) for unit in units
+    ]
+    while True:
+        claimed = [
+            not is_shape and decline is None
+            for is_shape, decline in zip(shape, declines, strict=True)
+        ]
+        result = cut(reads, claimed, shape, exported)
+        dropped = dict.fromkeys(result.unmet, _UNMET_SHAPE)
+        if not dropped and not claim_all:
+            dropped = {
+                position: _COST
+                for component in result.components(reads)
+                if not _is_worth([units[position] for position in component])
+                for position in component
+                if claimed[position]
+            }
+        if not dropped:
+            break
+        for position, decline in dropped.items():
+            declines[position] = decline
+    for position, level in enumerate(result.levels):
+        if level is None and declines[position] is None:
+            declines[position] = _SHAPE_READ_OUTSIDE
+    return _report(graph, units, declines, result.levels)
+
+
+def _decline(
+    unit: NodeUnit, graph: Graph, operators: Registry, disabled: Collection[str]
+) -> Decline | None:
+    """Why the NPU does not take a unit, whatever its neighbours are."""
+    for node in unit.nodes:
+        name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+        if name in disabled:
+            return Decline(
+                DeclineCode.DISABLED_BY_OPTION,
+                f"Provider option disabled_ops must not name the operator. Found: {name}.",
+                "Remove it from the option.",
+            )
+    if has_subgraph(unit.node):
+        return Decline(
+            DeclineCode.NO_KERNEL,
+            f"The NPU has no control flow. Found: {unit.node.op_type} with a subgraph.",
+            "Nodes inside of the subgraph can go to the NPU.",
+        )
+    if _is_shape_arithmetic(unit, graph):
+        return None
+    try:
+        support = operators.support(unit, graph)
+    except Exception as error:
+        return Decline(
+            DeclineCode.INTERNAL,
+            f"Looking up {unit.node.op_type} failed: {type(error).__name__}: {error}",
+            "Report it with the model.",
+        )
+    return support if isinstance(support, Decline) else None
+
+
+def _is_shape_arithmetic(unit: NodeUnit, graph: Graph) -> bool:
+    values = shape_values(graph)
+    return (
+        all(name in values for name in unit.node.outputs if name)
+        and any(unit.node.outputs)
+        and (len(unit.nodes) == 1 or unit.node.op_type in SHAPE_READERS)
+    )
+
+
+def _with_loose_borders(
+    units: Sequence[NodeUnit],
+    declines: Sequence[Decline | None],
+    graph: Graph,
+    operators: Registry,
+    disabled: Collection[str],
+) -> tuple[list[NodeUnit], list[Decline | None]]:
+    """Give the DequantizeLinear nodes of declined float operators to the partition before them."""
+    taken = {
+        one.name
+        for unit, decline in zip(units, declines, strict=True)
+        if decline is None
+        for one in unit.outputs
+    }
+    loose_units: list[NodeUnit] = []
+    loose_declines: list[Decline | None] = []
+    for unit, decline in zip(units, declines, strict=True):
+        parts = [unit]
+        if decline is not None and _is_loose(unit) and any(x.name in taken for x in unit.inputs):
+            parts = without_dequantize(unit, graph)
+        for part in parts:
+            loose_units.append(part)
+            loose_declines.append(
+                decline if part.node is unit.node else _decline(part, graph, operators, disabled)
+            )
+    return loose_units, loose_declines
+
+
+def _is_loose(unit: NodeUnit) -> bool:
+    """Whether ONNX Runtime computes the unit's operator in float, apart from its neighbours."""
+    return (
+        len(unit.nodes) > 1
+        and not any(is_quantize(node) for node in unit.nodes)
+        and unit.node.op_type not in _FUSED_WITHOUT_QUANTIZE
+    )
+
+
+def _is_worth(units: Sequence[NodeUnit]) -> bool:
+    """Whether connected units gain more on the NPU than their borders cost."""
+    gain = 0
+    for unit in units:
+        if unit.chain or unit.node.op_type in ELEMENTWISE:
+            gain += 1
+        elif unit.node.op_type not in _MOVEMENT and unit.node.op_type not in SHAPE_READERS:
+            gain += 2
+    return gain > 1
+
+
+def _report(
+    graph: Graph,
+    units: Sequence[NodeUnit],
+    declines: Sequence[Decline | None],
+    levels: Sequence[int | None],
+) -> Report:
+    numbers = {
+        level: number for number, level in enumerate(sorted({x for x in levels if x is not None}))
+    }
+    rows = []
+    members: list[list[int]] = [[] for _ in numbers]
+    for unit, decline, level in zip(units, declines, levels, strict=True):
+        partition = None if level is None else numbers[level]
+        if partition is not None:
+            members[partition].extend(node.index for node in unit.nodes)
+        rows.append(
+            UnitRow(
+                nodes=unit.nodes,
+                label=unit.label,
+                op_type=unit.node.op_type,
+                quantized=_is_quantized(unit, graph),
+                partition=partition,
+                decline=decline if level is None else None,
+            )
+        )
+    return Report(tuple(rows), tuple(tuple(sorted(indices)) for indices in members))
+
+
+def _is_quantized(unit: NodeUnit, graph: Graph) -> bool:
+    if len(unit.nodes) == 1 and (is_quantize(unit.node) or is_dequantize(unit.node)):
+        return False
+
+    def is_8_bit(name: str) -> bool:
+        return graph.dtype(name) in (TensorProto.UINT8, TensorProto.INT8)
+
+    return any(one.params or is_8_bit(one.name) for one in unit.inputs) and all(
+        one.params or is_8_bit(one.name) for one in unit.outputs if one.name
+    )
