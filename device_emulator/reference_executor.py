@@ -10,9 +10,7 @@ from furiosa_ep.kernels.reference import REFERENCE
 from furiosa_ep.program import Program, Storage, Tensor
 
 
-def run_reference(
-    program: Program, inputs: Sequence[npt.NDArray[Any]]
-) -> list[npt.NDArray[Any]]:
+def run_reference(program: Program, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
     """The outputs of `program` for `inputs`, computed in NumPy."""
     outputs = [np.zeros(binding.shape, binding.dtype.numpy) for binding in program.outputs]
     constants = np.frombuffer(program.constants, np.uint8)
