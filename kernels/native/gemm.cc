@@ -2,7 +2,12 @@
 
 namespace furiosa::kernels {
 
-const PanelKernels& gemm_kernels([[maybe_unused]] Isa isa) { return gemm_scalar; }
+const PanelKernels& gemm_kernels([[maybe_unused]] Isa isa) {
+#if defined(__x86_64__)
+  if (isa >= Isa::kAvx512Vnni) return gemm_avx512vnni;
+#endif
+  return gemm_scalar;
+}
 
 const PanelKernels& depthwise_kernels([[maybe_unused]] Isa isa) { return depthwise_scalar; }
 
