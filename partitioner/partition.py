@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner.cut import cut
-from furiosa_ep.partitioner.plugins import Registry, registry
+from furiosa_ep.partitioner.plugins import Registry, operator_name, registry
 from furiosa_ep.partitioner.quantization import is_dequantize, is_quantize
 from furiosa_ep.partitioner.report import Report, UnitRow
 from furiosa_ep.partitioner.shape_arithmetic import SHAPE_READERS, shape_values
@@ -54,11 +54,11 @@ class Options(Protocol):
 
     @property
     def claim(self) -> str:
-        """Either "auto", or "all": also partitions that are not worth their borders."""
+        """Either "profitable", or "all": also partitions that are not worth their borders."""
 
     @property
     def disabled_ops(self) -> Collection[str]:
-        """Operators that stay on the CPU: "Conv", with a domain "com.microsoft.QLinearAdd"."""
+        """Operators that stay on the CPU: "Conv", with a domain "com.microsoft:QLinearAdd"."""
 
 
 class _Collector:
@@ -147,11 +147,11 @@ def _decline(
 ) -> Decline | None:
     """Why the NPU does not take a unit, whatever its neighbours are."""
     for node in unit.nodes:
-        name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-        if name in disabled:
+        if operator_name(node.domain, node.op_type) in disabled:
             return Decline(
                 DeclineCode.DISABLED_BY_OPTION,
-                f"Provider option disabled_ops must not name the operator. Found: {name}.",
+                "Provider option disabled_ops must not name the operator. "
+                f"Found: {operator_name(node.domain, node.op_type)}.",
                 "Remove it from the option.",
             )
     if has_subgraph(unit.node):

@@ -39,7 +39,7 @@ class Registry:
         """The entry that lowers the unit, or why there is none."""
         entries = self.operators.get(unit.key, ())
         if not entries:
-            name = _operator_name(*unit.key)
+            name = operator_name(*unit.key)
             return Decline(
                 DeclineCode.NOT_REGISTERED,
                 f"No plugin supports {name}.",
@@ -48,10 +48,10 @@ class Registry:
         # An elementwise chain is of no opset: what evaluates it knows its operators.
         fitting = [one for one in entries if unit.chain or _covers(one, unit.node.opset)]
         if not fitting:
-            ranges = ", ".join(sorted({_opset_range(one) for one in entries}))
+            ranges = ", ".join(sorted({opset_range(one) for one in entries}))
             return Decline(
                 DeclineCode.OPSET,
-                f"{_operator_name(*unit.key)} is supported for opset {ranges}. "
+                f"{operator_name(*unit.key)} is supported for opset {ranges}. "
                 f"Found: opset {unit.node.opset}.",
                 "Convert the model with onnx.version_converter.",
             )
@@ -85,6 +85,18 @@ def build_registry(plugins: Mapping[str, Any]) -> Registry:
     return Registry(types.MappingProxyType(table))
 
 
+def opset_range(entry: OperatorSupport) -> str:
+    """The opsets that an entry covers, for people."""
+    if entry.until is None:
+        return f"{entry.since} and later"
+    return str(entry.since) if entry.since == entry.until else f"{entry.since} to {entry.until}"
+
+
+def operator_name(domain: str, op_type: str) -> str:
+    """An operator as users write it: `Conv`, `com.microsoft:QGemm`."""
+    return f"{domain}:{op_type}" if domain else op_type
+
+
 def _operators_of(name: str, plugin: Any) -> list[OperatorSupport]:
     """What one plugin provides, marked as its own."""
     manager = pluggy.PluginManager(PROJECT)
@@ -113,8 +125,8 @@ def _with(
         for other in others:
             if other.priority == entry.priority and _overlap(other, entry):
                 raise PluginError(
-                    f"{_operator_name(*key)}, priority {entry.priority}: both {other.owner!r} and "
-                    f"{entry.owner!r} support opset {_opset_range(entry)}; "
+                    f"{operator_name(*key)}, priority {entry.priority}: both {other.owner!r} and "
+                    f"{entry.owner!r} support opset {opset_range(entry)}; "
                     "give one of them another priority"
                 )
         result[key] = tuple(sorted((*others, entry), key=lambda one: -one.priority))
@@ -149,13 +161,3 @@ def _covers(entry: OperatorSupport, opset: int) -> bool:
 def _overlap(one: OperatorSupport, other: OperatorSupport) -> bool:
     first, second = sorted((one, other), key=lambda entry: entry.since)
     return first.until is None or second.since <= first.until
-
-
-def _opset_range(entry: OperatorSupport) -> str:
-    if entry.until is None:
-        return f"{entry.since} and later"
-    return str(entry.since) if entry.since == entry.until else f"{entry.since} to {entry.until}"
-
-
-def _operator_name(domain: str, op_type: str) -> str:
-    return f"{domain}.{op_type}" if domain else op_type

@@ -1,0 +1,338 @@
+"""Node units: which nodes belong together, and what their operands are."""
+
+import time
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from furiosa_ep.graph import Graph
+from furiosa_ep.partitioner.units import dependencies, node_units
+
+from .graphs import graph, types, unit_types
+
+CONV = """
+    fx = DequantizeLinear(x, s, z9)
+    fw = DequantizeLinear<axis=0>(w, ws, wz)
+    fb = DequantizeLinear<axis=0>(b, bs)
+    c = Conv(fx, fw, fb)
+"""
+
+
+def test_conv_with_quantized_weights_and_bias_is_one_unit():
+    (unit,) = node_units(graph(CONV + "y = QuantizeLinear(c, half, z)"))
+    assert types(unit.nodes) == "DQ DQ DQ Conv Q"
+    x, w, b = unit.inputs
+    assert (x.name, x.params.scale, x.params.zero_point) == ("x", np.float32(0.1), 9)
+    assert not x.params.signed
+    assert w.params is None
+    np.testing.assert_array_equal(w.scales, np.float32([0.1, 0.2]))
+    assert w.axis == 0
+    np.testing.assert_array_equal(b.zero_points, [0, 0])
+    (y,) = unit.outputs
+    assert (y.name, y.params.scale) == ("y", np.float32(0.5))
+
+
+@pytest.mark.parametrize(
+    ("activation", "quantize", "belongs"),
+    [
+        ("Relu(c)", "QuantizeLinear(r, s, z)", True),
+        ("Relu(c)", "QuantizeLinear(r, s, z9)", False),
+        ("Relu(c)", "QuantizeLinear(r, s, z8)", True),
+        ("Relu(c)", "QuantizeLinear(r, s)", True),
+        ("Clip(c, zero, far)", "QuantizeLinear(r, s, z)", True),
+        ("Clip(c, zero, six)", "QuantizeLinear(r, s, z)", False),
+        ("Clip(c, three)", "QuantizeLinear(r, s, z)", False),
+        ("Clip(c)", "QuantizeLinear(r, s, z9)", True),
+        ("Sigmoid(c)", "QuantizeLinear(r, s, z)", False),
+    ],
+)
+def test_only_a_redundant_activation_belongs_to_the_group(activation, quantize, belongs):
+    units = node_units(graph(f"{CONV} r = {activation} y = {quantize}"))
+    assert (len(units) == 1) == belongs
+    if not belongs:
+        assert unit_types(units)[0] == "DQ DQ DQ Conv"
+        assert units[0].outputs[0].params is None
+
+
+def test_a_value_that_is_read_twice_ends_the_group():
+    body = CONV + "y = QuantizeLinear(c, s, z) t = Tanh(c)"
+    units = node_units(graph(body, outputs="uint8[N,C,H,W] y, float[N,C,H,W] t"))
+    assert unit_types(units) == ["DQ DQ DQ Conv", "Q", "Tanh"]
+
+
+def test_a_graph_output_ends_the_group():
+    body = CONV + "y = QuantizeLinear(c, s, z)"
+    units = node_units(graph(body, outputs="uint8[N,C,H,W] y, float[N,C,H,W] c"))
+    assert unit_types(units) == ["DQ DQ DQ Conv", "Q"]
+
+
+def test_a_value_that_a_subgraph_captures_ends_the_group():
+    body = CONV + """
+        y = QuantizeLinear(c, s, z)
+        v = If (k) <
+            then_branch = yes () => (float[N] p) { p = Identity(c) },
+            else_branch = no () => (float[N] q) { q = Identity(three) }
+        >
+    """
+    units = node_units(
+        graph(body, "uint8[1,2,4,4] x, bool k", "uint8[N,C,H,W] y, float[N,C,H,W] v")
+    )
+    assert sorted(unit_types(units)) == ["DQ DQ DQ Conv", "If", "Q"]
+
+
+def test_a_shared_dequantize_is_a_unit_of_its_own():
+    body = """
+        f = DequantizeLinear(x, s, z)
+        a = Tanh(f) y = QuantizeLinear(a, s, z)
+        p = MaxPool<kernel_shape=[2,2]>(f) v = QuantizeLinear(p, s, z)
+    """
+    units = node_units(graph(body, outputs="uint8[N,C,H,W] y, uint8[N,C,H,W] v"))
+    assert sorted(unit_types(units)) == ["DQ", "MaxPool", "Q", "Q", "Tanh"]
+
+
+def test_one_dequantize_for_both_inputs_of_a_node_belongs_to_it():
+    (unit,) = node_units(
+        graph("f = DequantizeLinear(x, s, z) a = Add(f, f) y = QuantizeLinear(a, s, z)")
+    )
+    assert types(unit.nodes) == "DQ Add Q"
+    assert [one.name for one in unit.inputs] == ["x", "x"]
+
+
+def test_every_output_of_a_group_is_quantized():
+    body = """
+        f = DequantizeLinear(x, s, z) a, c = Split<axis=1, num_outputs=2>(f)
+        y = QuantizeLinear(a, s, z) v = QuantizeLinear(c, s, z)
+    """
+    (unit,) = node_units(graph(body, outputs="uint8[N,C,H,W] y, uint8[N,C,H,W] v"))
+    assert types(unit.nodes) == "DQ Split Q Q"
+    assert [one.name for one in unit.outputs] == ["y", "v"]
+
+
+def test_one_output_in_float_keeps_all_quantize_out():
+    body = """
+        f = DequantizeLinear(x, s, z) a, c = Split<axis=1, num_outputs=2>(f)
+        y = QuantizeLinear(a, s, z)
+    """
+    units = node_units(graph(body, outputs="uint8[N,C,H,W] y, float[N,C,H,W] c"))
+    assert unit_types(units) == ["DQ Split", "Q"]
+
+
+def test_an_output_that_nobody_reads_does_not_matter():
+    body = """
+        f = DequantizeLinear(x, s, z) a, c = Split<axis=1, num_outputs=2>(f)
+        y = QuantizeLinear(a, s, z)
+    """
+    (unit,) = node_units(graph(body))
+    assert [(one.name, one.params is None) for one in unit.outputs] == [("y", False), ("c", True)]
+
+
+@pytest.mark.parametrize(
+    ("body", "nodes"),
+    [
+        # HardSwish as an exporter writes it.
+        (
+            "f = DequantizeLinear(x, s, z9) g = DequantizeLinear(x, s, z9) a = Add(f, three)"
+            "c = Clip(a, zero, six) m = Mul(g, c) d = Div(m, six) y = QuantizeLinear(d, s, z)",
+            "DQ DQ Add Clip Mul Div Q",
+        ),
+        ("f = DequantizeLinear(x, s, z9) y = QuantizeLinear(f, half, z)", "DQ Q"),
+        (
+            "f = DequantizeLinear(x, s, z9) a = Tanh(f) r = Relu(a) y = QuantizeLinear(r, s, z9)",
+            "DQ Tanh Relu Q",
+        ),
+    ],
+)
+def test_elementwise_operators_of_one_value_are_a_chain(body, nodes):
+    (unit,) = node_units(graph(body))
+    assert unit.chain
+    assert types(unit.nodes) == nodes
+    assert unit.key == ("furiosa", "Chain")
+    assert [one.name for one in unit.inputs] == ["x"]
+    assert [one.name for one in unit.outputs] == ["y"]
+
+
+def test_one_elementwise_operator_is_a_group_and_no_chain():
+    (unit,) = node_units(
+        graph("f = DequantizeLinear(x, s, z) a = Tanh(f) y = QuantizeLinear(a, s, z)")
+    )
+    assert not unit.chain
+    assert unit.key == ("", "Tanh")
+
+
+def test_a_result_that_is_quantized_twice_is_a_chain():
+    body = """
+        f = DequantizeLinear(x, s, z) a = Tanh(f)
+        y = QuantizeLinear(a, s, z) v = QuantizeLinear(a, half, z)
+    """
+    (unit,) = node_units(graph(body, outputs="uint8[N,C,H,W] y, uint8[N,C,H,W] v"))
+    assert unit.chain
+    assert [one.params.scale for one in unit.outputs] == [np.float32(0.1), np.float32(0.5)]
+
+
+def test_a_chain_lists_every_value_that_it_reads():
+    body = """
+        f = DequantizeLinear(x, s, z) g = DequantizeLinear(v, s, z9)
+        a = Add(f, g) t = Relu(a) y = QuantizeLinear(t, s, z9)
+    """
+    (unit,) = node_units(graph(body, "uint8[1,2,4,4] x, uint8[1,2,4,4] v"))
+    assert unit.chain
+    assert [one.name for one in unit.inputs] == ["x", "v"]
+
+
+def test_what_leaves_a_chain_does_not_come_back():
+    body = """
+        f = DequantizeLinear(x, s, z) t = Tanh(f)
+        q = QuantizeLinear(t, s, z)
+        p = MaxPool<kernel_shape=[1,1]>(q)
+        g = DequantizeLinear(p, s, z9) m = Mul(t, g) y = QuantizeLinear(m, s, z)
+    """
+    units = node_units(graph(body))
+    assert unit_types(units) == ["DQ Tanh", "Q", "MaxPool", "DQ Mul Q"]
+
+
+def test_a_float_value_from_elsewhere_keeps_operators_apart():
+    body = """
+        f = DequantizeLinear(x, s, z) a = Add(f, v) t = Tanh(a) y = QuantizeLinear(t, s, z)
+    """
+    units = node_units(graph(body, "uint8[1,2,4,4] x, float[1,2,4,4] v"))
+    assert unit_types(units) == ["DQ Add", "Tanh", "Q"]
+
+
+def test_operators_on_bytes_and_lone_borders_are_single_nodes():
+    body = "q = QuantizeLinear(x, s, z) p = MaxPool<kernel_shape=[2,2]>(q) y = DequantizeLinear(p, s, z)"
+    units = node_units(graph(body, "float[1,2,4,4] x", "float[N,C,H,W] y"))
+    assert unit_types(units) == ["Q", "MaxPool", "DQ"]
+    quantize, pool, dequantize = units
+    assert quantize.inputs[0].params is None
+    assert quantize.outputs[0].params is not None
+    assert pool.inputs[0].params is None
+    assert dequantize.inputs[0].params is not None
+
+
+@pytest.mark.parametrize("zero", ["uint16 zp = {0}", "int16 zp = {0}", "uint4 zp = {0}"])
+def test_other_integer_types_have_no_params(zero):
+    text = (
+        '<ir_version: 10, opset_import: ["" : 21]> g (float[4] x) => (float[4] y) '
+        f"<float s = {{0.1}}, {zero}> "
+        "{ q = QuantizeLinear(x, s, zp) y = DequantizeLinear(q, s, zp) }"
+    )
+    units = node_units(Graph.from_model(onnx.parser.parse_model(text)))
+    assert units[0].outputs[0].params is None
+    assert units[1].inputs[0].params is None
+
+
+def test_per_channel_and_computed_scales_of_activations_have_no_params():
+    body = """
+        f = DequantizeLinear<axis=1>(x, ws) a = Tanh(f) y = QuantizeLinear(a, k, z)
+    """
+    (unit,) = node_units(graph(body, "uint8[1,2,4,4] x, float k"))
+    assert unit.inputs[0].params is None
+    assert unit.outputs[0].params is None
+
+
+def _random_model(choices: list[int], outputs: set[int]) -> onnx.ModelProto:
+    """A graph of Q, DQ and operators that read any values before them."""
+    kinds = ["Q", "DQ", "Tanh", "Relu", "Add", "Mul", "MaxPool", "Concat", "Split"]
+    floats, bytes_ = ["x"], []
+    nodes = []
+    for step, choice in enumerate(choices):
+        kind, seed = kinds[choice % len(kinds)], choice // len(kinds)
+        if kind == "DQ" and not bytes_:
+            kind = "Q"
+        source = bytes_ if kind == "DQ" else floats
+        one, other = source[seed % len(source)], source[(seed // 7) % len(source)]
+        name = f"v{step}"
+        if kind in ("Q", "DQ"):
+            op = "QuantizeLinear" if kind == "Q" else "DequantizeLinear"
+            nodes.append(helper.make_node(op, [one, "s", "z"], [name]))
+        elif kind == "Split":
+            nodes.append(helper.make_node(kind, [one], [name, name + "b"], num_outputs=2))
+            floats.append(name + "b")
+        elif kind == "MaxPool":
+            nodes.append(helper.make_node(kind, [one], [name], kernel_shape=[1, 1]))
+        elif kind in ("Add", "Mul", "Concat"):
+            axis = {"axis": 1} if kind == "Concat" else {}
+            nodes.append(helper.make_node(kind, [one, other], [name], **axis))
+        else:
+            nodes.append(helper.make_node(kind, [one], [name]))
+        (bytes_ if kind == "Q" else floats).append(name)
+    values = [name for node in nodes for name in node.output]
+    read = {name for node in nodes for name in node.input}
+    results = [name for i, name in enumerate(values) if name not in read or i in outputs]
+    proto = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 4, 4])],
+        [
+            helper.make_tensor_value_info(
+                name, TensorProto.UINT8 if name in bytes_ else TensorProto.FLOAT, None
+            )
+            for name in results
+        ],
+        [
+            helper.make_tensor("s", TensorProto.FLOAT, [], [0.1]),
+            helper.make_tensor("z", TensorProto.UINT8, [], [0]),
+        ],
+    )
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", 21)])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=40), st.sets(st.integers(0, 40)))
+def test_any_graph_is_divided_into_convex_units_in_order(choices, outputs):
+    random_graph = Graph.from_model(_random_model(choices, outputs))
+    units = node_units(random_graph)
+    members = [node.index for unit in units for node in unit.nodes]
+    assert sorted(members) == [node.index for node in random_graph.nodes]
+    # Units that only read earlier units have no cycle among them: each is convex.
+    for position, reads in enumerate(dependencies(units, random_graph)):
+        assert all(one < position for one in reads)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.integers(0, 10**6), min_size=1, max_size=30),
+    st.sets(st.integers(0, 30)),
+    st.data(),
+)
+def test_units_are_the_same_in_a_graph_of_some_of_them(choices, outputs, data):
+    proto = _random_model(choices, outputs)
+    whole = Graph.from_model(proto)
+    chosen = [unit for unit in node_units(whole) if data.draw(st.booleans())]
+    nodes = [proto.graph.node[i] for i in sorted(n.index for unit in chosen for n in unit.nodes)]
+    made = {name for node in nodes for name in node.output}
+    read = {name for node in nodes for name in node.input} - made - {"s", "z"}
+    kept = {node.index for unit in chosen for node in unit.nodes}
+    leaving = [
+        name
+        for name in sorted(made)
+        if name in whole.outputs or any(user.index not in kept for user in whole.consumers(name))
+    ]
+    part = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "part",
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in sorted(read)],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in leaving],
+            proto.graph.initializer,
+        ),
+        opset_imports=proto.opset_import,
+    )
+    expected = sorted((unit.chain, tuple(n.label for n in unit.nodes)) for unit in chosen)
+    found = node_units(Graph.from_model(part))
+    assert sorted((unit.chain, tuple(n.label for n in unit.nodes)) for unit in found) == expected
+
+
+def test_time_is_linear_in_the_number_of_nodes():
+    def seconds(count: int) -> float:
+        one_region = _random_model([2 + 9 * step for step in range(count)], set())
+        subject = Graph.from_model(one_region)
+        start = time.perf_counter()
+        node_units(subject)
+        return time.perf_counter() - start
+
+    assert seconds(20_000) < 40 * max(seconds(2_000), 1e-3)
