@@ -1,6 +1,6 @@
 """Graphs: the ONNX graph that comes in, and the device graph that it is lowered to."""
 
-from furiosa_ep.graph.device import DeviceGraph, DeviceValue, Operation, Table
+from furiosa_ep.graph.device import DeviceGraph, DeviceValue, Operation, Residual, Table
 from furiosa_ep.graph.graph import Graph, Node, TensorType
 from furiosa_ep.graph.quantization import QuantParams
 
@@ -11,6 +11,7 @@ __all__ = [
     "Node",
     "Operation",
     "QuantParams",
+    "Residual",
     "Table",
     "TensorType",
 ]

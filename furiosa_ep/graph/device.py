@@ -40,6 +40,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from furiosa_ep.graph.quantization import QuantParams
 from furiosa_ep.program.program import DType
 
 
@@ -73,6 +74,17 @@ class Table:
         if self._values is None:
             self._values = self.fill()
         return self._values
+
+
+@dataclass(frozen=True)
+class Residual:
+    """An Add in the epilogue of a Conv, whose fifth input is the other operand."""
+
+    a_params: QuantParams
+    b_params: QuantParams
+    y_params: QuantParams
+    first: bool
+    """Whether the other operand is the first input of the Add, and the convolution the second."""
 
 
 @dataclass(eq=False)

@@ -137,6 +137,14 @@ class Graph:
             self._arrays[name] = array
         return self._arrays[name]
 
+    def keep_constants(self) -> None:
+        """Copy the constants that lie in memory of others, so that the graph may outlive it."""
+        for name, tensor in self._tensors.items():
+            if tensor.external_data:
+                array = tensor_to_array(tensor).copy()
+                array.flags.writeable = False
+                self._arrays[name] = array
+
     def dtype(self, name: str) -> int | None:
         """The element type of a value as in onnx.TensorProto, None where it is unknown."""
         known = self.types.get(name)

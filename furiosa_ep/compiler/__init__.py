@@ -1,0 +1,1 @@
+"""The compiler: from the ONNX graph of a partition to a Program."""

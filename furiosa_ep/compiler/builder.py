@@ -1,0 +1,163 @@
+"""The builder that lowerings emit device operations with."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from furiosa_ep.compiler.errors import CompileError, InternalError
+from furiosa_ep.compiler.shapes import check_shape
+from furiosa_ep.compiler.tables import TableSet, flip
+from furiosa_ep.graph import DeviceGraph, DeviceValue, Graph, Operation, Table
+from furiosa_ep.partitioner.support import NodeUnit, Operand
+from furiosa_ep.program import DType
+
+_DTYPES = {dtype.numpy: dtype for dtype in DType}
+
+
+class GraphBuilder:
+    """Collects the device graph of a partition; implements partitioner.support.Builder."""
+
+    def __init__(self, graph: Graph, input_shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Declare the partition's inputs, whose shapes are concrete."""
+        self.graph = graph
+        self.device = DeviceGraph()
+        self.label = "inputs"
+        """The unit that is being lowered, for names and errors."""
+        self._values: dict[str, DeviceValue] = {}
+        self._arrays: dict[str, npt.NDArray[Any]] = {}
+        self._tables = TableSet(graph, self.folded)
+        for name in graph.inputs:
+            self._declare_input(name, input_shapes[name])
+
+    def value(self, operand: Operand | str) -> DeviceValue:
+        """The device value of an ONNX value: a constant (int8 in the stored domain), or what an
+        earlier lowering has set.
+        """
+        name = _name(operand)
+        found = self._values.get(name)
+        if found is not None:
+            return found
+        array = self.folded(name)
+        if array is None:
+            raise InternalError(f"unit {self.label!r} reads {name!r}, which no unit before it sets")
+        value = self.constant(flip(array), name)
+        value.signed = array.dtype == np.int8
+        self._values[name] = value
+        return value
+
+    def set(self, operand: Operand | str, value: DeviceValue) -> None:
+        """Declare `value` to be what an ONNX value holds.
+
+        Raises:
+            InternalError: where the model declares another shape.
+        """
+        name = _name(operand)
+        self._check_declared(name, value.shape)
+        self._values[name] = value
+
+    def set_folded(self, name: str, array: npt.NDArray[Any]) -> None:
+        """Declare the array of an ONNX value that follows from shapes alone."""
+        self._check_declared(name, array.shape)
+        self._arrays[name] = array
+
+    def constant(self, array: npt.NDArray[Any], name: str = "") -> DeviceValue:
+        """A constant operand: U8, I8, I16, I32 or F32 by the array's dtype."""
+        dtype = _DTYPES.get(array.dtype)
+        if dtype is None:
+            raise InternalError(f"unit {self.label!r}: constant {name!r} of dtype {array.dtype}")
+        return DeviceValue(name or f"{self.label}.constant", dtype, array.shape, array)
+
+    def folded(self, name: str) -> npt.NDArray[Any] | None:
+        """The array of an ONNX value that is constant or follows from shapes alone; else None."""
+        found = self._arrays.get(name)
+        return self.graph.constant(name) if found is None else found
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """The concrete shape of an ONNX value that is known by now; None for another."""
+        value = self._values.get(name)
+        if value is not None:
+            return value.shape
+        array = self.folded(name)
+        return None if array is None else array.shape
+
+    def emit(
+        self,
+        kind: str,
+        inputs: Sequence[DeviceValue | None],
+        shape: Sequence[int],
+        dtype: Any = ...,
+        *,
+        signed: bool = False,
+        **attributes: Any,
+    ) -> DeviceValue:
+        """Append an operation and return its output; `dtype` is U8 unless it is given.
+
+        Raises:
+            InternalError: where the operands or the shape do not fit the kind.
+        """
+        dims = tuple(int(dim) for dim in shape)
+        try:
+            shapes = [None if value is None else value.shape for value in inputs]
+            check_shape(kind, shapes, attributes, dims)
+        except ValueError as error:
+            raise InternalError(f"unit {self.label!r} emits {kind}: {error}") from error
+        dtype = DType.U8 if dtype is ... else DType(dtype)
+        name = f"{self.label}:{kind}{len(self.device.operations)}"
+        output = DeviceValue(name, dtype, dims, signed=signed)
+        self.device.operations.append(
+            Operation(kind, list(inputs), [output], attributes, self.label)
+        )
+        return output
+
+    def table(self, unit: NodeUnit, channel_axis: int | None = None, output: int = 0) -> Table:
+        """The table of a unit that is a function of one 8-bit input, as the CPU provider has it."""
+        return self._tables.add(unit, self._values, channel_axis, output)
+
+    def finish(self) -> DeviceGraph:
+        """Declare the partition's outputs and return the graph."""
+        self.label = "outputs"
+        for name in self.graph.outputs:
+            value = self.value(name)
+            if value.signed and value.dtype == DType.U8:
+                value = self._border(value, DType.I8, signed=False)
+            self.device.outputs.append(value)
+        return self.device
+
+    def _declare_input(self, name: str, shape: tuple[int, ...]) -> None:
+        number = self.graph.dtype(name)
+        if number not in set(DType):
+            raise CompileError(
+                f"input {name!r} has element type {number} of onnx.TensorProto: expected one of "
+                f"{', '.join(f'{dtype.name} ({dtype.value})' for dtype in DType)}"
+            )
+        self._check_declared(name, shape)
+        value = DeviceValue(name, DType(number), shape)
+        self.device.inputs.append(value)
+        if value.dtype == DType.I8:
+            value = self._border(value, DType.U8, signed=True)
+        self._values[name] = value
+
+    def _border(self, value: DeviceValue, dtype: DType, signed: bool) -> DeviceValue:
+        """int8 bytes as users have them, and as the device stores them, each made of the other."""
+        table = Table(lambda: np.arange(256, dtype=np.uint8) ^ np.uint8(0x80))
+        return self.emit("Lookup", [value], value.shape, dtype, signed=signed, table=table)
+
+    def _check_declared(self, name: str, shape: tuple[int, ...]) -> None:
+        declared = self.graph.shape(name)
+        if declared is None:
+            return
+        fits = len(declared) == len(shape) and all(
+            not isinstance(known, int) or known == dim
+            for known, dim in zip(declared, shape, strict=True)
+        )
+        if not fits:
+            raise InternalError(
+                f"unit {self.label!r}: {name!r} has shape {list(shape)}, but the model declares "
+                f"{list(declared)}"
+            )
+
+
+def _name(operand: Operand | str) -> str:
+    return operand if isinstance(operand, str) else operand.name

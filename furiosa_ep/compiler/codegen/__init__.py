@@ -1,0 +1,5 @@
+"""Code generation: from a device graph to a Program."""
+
+from furiosa_ep.compiler.codegen.generate import generate
+
+__all__ = ["generate"]

@@ -1,0 +1,37 @@
+"""From the device graph to the Program."""
+
+from collections.abc import Sequence
+
+from furiosa_ep.compiler.codegen import elementwise, images, matrices, movement  # register
+from furiosa_ep.compiler.codegen.emitter import Emitter
+from furiosa_ep.compiler.codegen.layout import plan_layout
+from furiosa_ep.compiler.codegen.registry import EMITTERS
+from furiosa_ep.compiler.memory_plan import plan_memory
+from furiosa_ep.graph import DeviceGraph
+from furiosa_ep.program import Binding, Program
+
+__all__ = ["elementwise", "generate", "images", "matrices", "movement"]
+
+
+def generate(graph: DeviceGraph, inputs: Sequence[str], outputs: Sequence[str]) -> Program:
+    """The Program of a device graph; `inputs` and `outputs` are the names of what it binds."""
+    emitter = Emitter(graph, plan_layout(graph))
+    for operation in graph.operations:
+        emitter.name = operation.name
+        EMITTERS[operation.kind](operation, emitter)
+    emitter.write_outputs()
+    arena_size = plan_memory(emitter.arena, len(emitter.commands))
+    return Program(
+        tensors=emitter.tensors(),
+        commands=emitter.commands,
+        inputs=[
+            Binding(name, value.dtype, value.shape)
+            for name, value in zip(inputs, graph.inputs, strict=True)
+        ],
+        outputs=[
+            Binding(name, value.dtype, value.shape)
+            for name, value in zip(outputs, graph.outputs, strict=True)
+        ],
+        constants=emitter.constants.to_bytes(),
+        arena_size=arena_size,
+    )

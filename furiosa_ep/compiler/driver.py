@@ -1,0 +1,88 @@
+"""The compiler's entry: a partition of a model in, Programs out."""
+
+from collections.abc import Sequence
+
+from furiosa_ep.compiler.codegen import generate
+from furiosa_ep.compiler.errors import CompileError
+from furiosa_ep.compiler.lowering import lower
+from furiosa_ep.compiler.passes import optimize
+from furiosa_ep.device_emulator import checksum
+from furiosa_ep.graph import Graph
+from furiosa_ep.options import Options
+from furiosa_ep.partitioner.plugins import Registry, registry
+from furiosa_ep.partitioner.units import node_units
+from furiosa_ep.program import Program
+
+
+class CompiledPartition:
+    """A partition that is ready to be made into a Program for any input shapes that fit it.
+
+    Instances may be used by several threads at once.
+    """
+
+    def __init__(
+        self, model: bytes, options: Options | None = None, operators: Registry | None = None
+    ) -> None:
+        """Read a serialized ModelProto all of whose nodes the NPU has claimed.
+
+        Initializers may lie in this process's memory (location "@mem"). Where `static` is False
+        they are copied, so that the memory may go when this returns.
+        """
+        self._graph = Graph.from_bytes(model)
+        self._registry = operators or registry()
+        self._units = node_units(self._graph)
+        self._options = options or Options()
+        shapes = [self._graph.shape(name) for name in self._graph.inputs]
+        self.static = all(
+            shape is not None and all(isinstance(dim, int) for dim in shape) for shape in shapes
+        )
+        """Whether the model fixes the shapes of all inputs: one Program is all there is."""
+        if not self.static:
+            self._graph.keep_constants()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs, in the order of a Program's."""
+        return self._graph.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the outputs, in the order of a Program's."""
+        return self._graph.outputs
+
+    def program(self, input_shapes: Sequence[Sequence[int]] | None = None) -> bytes:
+        """The bytes of the Program for inputs of these shapes, in the model's order; of the shapes
+        that the model declares where none are given.
+
+        Raises:
+            CompileError: where the model does not work for these shapes; says which node and why.
+        """
+        return self.build(input_shapes).to_bytes(checksum)
+
+    def build(self, input_shapes: Sequence[Sequence[int]] | None = None) -> Program:
+        """As `program`, before it is written as bytes."""
+        graph = self._graph
+        if input_shapes is None:
+            input_shapes = [self._declared(name) for name in graph.inputs]
+        if len(input_shapes) != len(graph.inputs):
+            raise CompileError(
+                f"{len(input_shapes)} input shapes: expected one for each of "
+                f"{', '.join(map(repr, graph.inputs))}"
+            )
+        shapes = {
+            name: tuple(int(dim) for dim in shape)
+            for name, shape in zip(graph.inputs, input_shapes, strict=True)
+        }
+        device = lower(graph, self._units, self._registry, shapes)
+        optimize(device)
+        return generate(device, graph.inputs, graph.outputs)
+
+    def _declared(self, name: str) -> list[int]:
+        shape = self._graph.shape(name) or ()
+        known = [dim for dim in shape if isinstance(dim, int)]
+        if not self.static:
+            raise CompileError(
+                f"input {name!r} has shape {list(shape)}: pass the shapes of all inputs, because "
+                "the model leaves some open"
+            )
+        return known

@@ -1,0 +1,32 @@
+"""Rewrites of the device graph, each a function, in the order in which they run."""
+
+from collections.abc import Callable, Sequence
+
+from furiosa_ep.compiler.passes.cleanup import remove_dead_operations, remove_identity_tables
+from furiosa_ep.compiler.passes.functions import merge_functions
+from furiosa_ep.compiler.passes.residual import fuse_residual_adds
+from furiosa_ep.compiler.passes.tables import compose_tables, fuse_tables
+from furiosa_ep.compiler.verify import verify
+from furiosa_ep.graph import DeviceGraph
+
+Pass = Callable[[DeviceGraph], None]
+
+PIPELINE: Sequence[Pass] = (
+    remove_dead_operations,
+    merge_functions,
+    remove_dead_operations,
+    compose_tables,
+    remove_identity_tables,
+    fuse_tables,
+    fuse_residual_adds,
+    fuse_tables,
+    remove_dead_operations,
+)
+
+
+def optimize(graph: DeviceGraph, passes: Sequence[Pass] = PIPELINE) -> None:
+    """Run `passes` on the graph in place and verify it after each one."""
+    verify(graph, "lowering")
+    for one in passes:
+        one(graph)
+        verify(graph, one.__name__)
