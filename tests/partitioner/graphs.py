@@ -51,6 +51,4 @@ def registry_of(*names: str, constraints: tuple[Constraint, ...] = ()) -> Regist
     borders = ("QuantizeLinear", "DequantizeLinear")
     entries = [OperatorSupport(name, lower_nothing, constraints, owner="test") for name in names]
     entries += [OperatorSupport(name, lower_nothing, owner="test") for name in borders]
-    return Registry(
-        {("furiosa" if e.op_type == "Chain" else "", e.op_type): (e,) for e in entries}
-    )
+    return Registry({("furiosa" if e.op_type == "Chain" else "", e.op_type): (e,) for e in entries})

@@ -71,13 +71,16 @@ def test_a_graph_output_ends_the_group():
 
 
 def test_a_value_that_a_subgraph_captures_ends_the_group():
-    body = CONV + """
+    body = (
+        CONV
+        + """
         y = QuantizeLinear(c, s, z)
         v = If (k) <
             then_branch = yes () => (float[N] p) { p = Identity(c) },
             else_branch = no () => (float[N] q) { q = Identity(three) }
         >
     """
+    )
     units = node_units(
         graph(body, "uint8[1,2,4,4] x, bool k", "uint8[N,C,H,W] y, float[N,C,H,W] v")
     )
