@@ -9,6 +9,11 @@ const PanelKernels& gemm_kernels([[maybe_unused]] Isa isa) {
   return gemm_scalar;
 }
 
-const PanelKernels& depthwise_kernels([[maybe_unused]] Isa isa) { return depthwise_scalar; }
+const PanelKernels& depthwise_kernels([[maybe_unused]] Isa isa) {
+#if defined(__x86_64__)
+  if (isa >= Isa::kAvx512Vnni) return depthwise_avx512vnni;
+#endif
+  return depthwise_scalar;
+}
 
 }  // namespace furiosa::kernels

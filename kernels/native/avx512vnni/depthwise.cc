@@ -1,0 +1,110 @@
+// depthwise_avx512vnni: 64 channels at a time. The bytes of four taps are interleaved, so that one
+// vpdpbusd adds four products to each of 16 channels. Panel: [tap / 4][V] vectors of 16 channels
+// (in slot order) by 4 taps; taps that are not there are zero.
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "kernels/native/avx512vnni/epilogue.h"
+#include "kernels/native/gemm.h"
+
+namespace furiosa::kernels {
+namespace {
+
+using avx512vnni::Result;
+
+// Pixels that share one load of the weights.
+constexpr int kPixels = 2;
+
+// Four vectors of one tap each become vectors of four taps: vector v holds, for each lane, the
+// channels of accumulator v.
+FURIOSA_INLINE void interleave(const __m512i (&taps)[4], __m512i (&fours)[4]) {
+  const __m512i low01 = _mm512_unpacklo_epi8(taps[0], taps[1]);
+  const __m512i high01 = _mm512_unpackhi_epi8(taps[0], taps[1]);
+  const __m512i low23 = _mm512_unpacklo_epi8(taps[2], taps[3]);
+  const __m512i high23 = _mm512_unpackhi_epi8(taps[2], taps[3]);
+  fours[0] = _mm512_unpacklo_epi16(low01, low23);
+  fours[1] = _mm512_unpackhi_epi16(low01, low23);
+  fours[2] = _mm512_unpacklo_epi16(high01, high23);
+  fours[3] = _mm512_unpackhi_epi16(high01, high23);
+}
+
+// Computes rows [row, row + kRows) of a block.
+template <int kRows, bool kWhole, Result kResult>
+void pixels(const PanelBlock& block, size_t row) {
+  const __mmask64 mask = avx512vnni::column_mask(block.columns);
+  __m512i accumulators[kRows][4];
+  FURIOSA_UNROLL for (int r = 0; r < kRows; ++r) {
+    FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+      accumulators[r][v] = _mm512_load_si512(block.scales->bias + 16 * v);
+    }
+  }
+  const auto* weights = reinterpret_cast<const __m512i*>(block.panel);
+  for (size_t tap = 0; tap < block.taps; tap += 4, weights += 4) {
+    FURIOSA_UNROLL for (int r = 0; r < kRows; ++r) {
+      __m512i taps[4], fours[4];
+      FURIOSA_UNROLL for (size_t i = 0; i < 4; ++i) {
+        // Weights of taps that are not there are zero, so any pixel will do.
+        const size_t own = tap + i < block.taps ? tap + i : tap;
+        const uint8_t* from =
+            block.rows[own * block.row_pitch + row + static_cast<size_t>(r)] + block.row_offset;
+        taps[i] = kWhole ? _mm512_loadu_si512(from) : _mm512_maskz_loadu_epi8(mask, from);
+      }
+      interleave(taps, fours);
+      FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+        accumulators[r][v] =
+            _mm512_dpbusd_epi32(accumulators[r][v], fours[v], _mm512_load_si512(weights + v));
+      }
+    }
+  }
+  FURIOSA_UNROLL for (int r = 0; r < kRows; ++r) {
+    avx512vnni::store<4, kResult>(block, row + static_cast<size_t>(r), accumulators[r]);
+  }
+}
+
+template <bool kWhole, Result kResult>
+void run_pixels(const PanelBlock& block) {
+  size_t row = 0;
+  for (; row + kPixels <= block.row_count; row += kPixels)
+    pixels<kPixels, kWhole, kResult>(block, row);
+  for (; row < block.row_count; ++row) pixels<1, kWhole, kResult>(block, row);
+}
+
+void run(const PanelBlock& block) {
+  const bool whole = block.columns == kPanelColumns;
+  switch (avx512vnni::result_of(*block.epilogue)) {
+    case Result::kPlain:
+      return whole ? run_pixels<true, Result::kPlain>(block)
+                   : run_pixels<false, Result::kPlain>(block);
+    case Result::kBytes:
+      return whole ? run_pixels<true, Result::kBytes>(block)
+                   : run_pixels<false, Result::kBytes>(block);
+    case Result::kFloats:
+      return run_pixels<false, Result::kFloats>(block);
+  }
+}
+
+size_t panel_size(size_t taps, size_t, size_t) { return (taps + 3) / 4 * 4 * kPanelColumns; }
+
+size_t slot(size_t column, size_t) { return avx512vnni::slot_of(column, 4); }
+
+void pack(const PanelSource& source, uint8_t* panel, int32_t* column_sums) {
+  std::memset(panel, 0, panel_size(source.taps, 1, source.columns));
+  for (size_t column = 0; column < source.columns; ++column) {
+    const uint8_t* from = source.data + static_cast<ptrdiff_t>(column) * source.column_stride;
+    uint32_t sum = 0;
+    for (size_t tap = 0; tap < source.taps; ++tap, from += source.tap_stride) {
+      const uint8_t weight = *from ^ source.flip;
+      panel[tap / 4 * 4 * kPanelColumns + 4 * slot(column, source.columns) + tap % 4] = weight;
+      sum += static_cast<uint32_t>(static_cast<int8_t>(weight));
+    }
+    if (column_sums != nullptr) column_sums[column] = static_cast<int32_t>(sum);
+  }
+}
+
+}  // namespace
+
+const PanelKernels depthwise_avx512vnni = {"depthwise_avx512vnni", panel_size, pack, slot, run};
+
+}  // namespace furiosa::kernels
