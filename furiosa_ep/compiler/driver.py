@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 from furiosa_ep.compiler.codegen import generate
 from furiosa_ep.compiler.errors import CompileError
-from furiosa_ep.compiler.lowering import lower
+from furiosa_ep.compiler.lowering import lower, steps
 from furiosa_ep.compiler.passes import optimize
 from furiosa_ep.device_emulator import checksum
 from furiosa_ep.graph import Graph
 from furiosa_ep.options import Options
 from furiosa_ep.partitioner.plugins import Registry, registry
-from furiosa_ep.partitioner.units import node_units
 from furiosa_ep.program import Program
 
 
@@ -27,11 +26,17 @@ class CompiledPartition:
 
         Initializers may lie in this process's memory (location "@mem"). Where `static` is False
         they are copied, so that the memory may go when this returns.
+
+        Args:
+            model: the partition's nodes, with its inputs and outputs.
+            options: those of the session. What is claimed is compiled alike with all of them.
+            operators: what lowers the operators; the built-in ones and all plugins by default.
+
+        Raises:
+            CompileError: where a node is not supported after all; says why.
         """
         self._graph = Graph.from_bytes(model)
-        self._registry = operators or registry()
-        self._units = node_units(self._graph)
-        self._options = options or Options()
+        self._steps = steps(self._graph, operators or registry())
         shapes = [self._graph.shape(name) for name in self._graph.inputs]
         self.static = all(
             shape is not None and all(isinstance(dim, int) for dim in shape) for shape in shapes
@@ -73,7 +78,7 @@ class CompiledPartition:
             name: tuple(int(dim) for dim in shape)
             for name, shape in zip(graph.inputs, input_shapes, strict=True)
         }
-        device = lower(graph, self._units, self._registry, shapes)
+        device = lower(graph, self._steps, shapes)
         optimize(device)
         return generate(device, graph.inputs, graph.outputs)
 

@@ -1,6 +1,7 @@
 """From the ONNX graph of a partition to the device graph, for concrete input shapes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 
 from furiosa_ep.compiler.builder import GraphBuilder
 from furiosa_ep.compiler.errors import CompileError, InternalError
@@ -8,39 +9,71 @@ from furiosa_ep.compiler.folding import fold, fold_shape
 from furiosa_ep.graph import DeviceGraph, Graph, Node
 from furiosa_ep.partitioner.plugins import Registry
 from furiosa_ep.partitioner.shape_arithmetic import SHAPE_READERS, shape_values
-from furiosa_ep.partitioner.support import Decline, NodeUnit
+from furiosa_ep.partitioner.support import Decline, NodeUnit, OperatorSupport
+from furiosa_ep.partitioner.units import node_units
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node unit of a partition, and how it is lowered: by an operator's support, or, where that
+    is None, by evaluating its nodes at compile time.
+    """
+
+    unit: NodeUnit
+    support: OperatorSupport | None
+
+
+def steps(graph: Graph, registry: Registry) -> tuple[Step, ...]:
+    """What `lower` does, unit by unit, producers before consumers.
+
+    Raises:
+        CompileError: where a unit is not supported; says why.
+    """
+    known = shape_values(graph)
+    return tuple(
+        Step(unit, None if _folds(unit, known) else _support(unit, graph, registry))
+        for unit in node_units(graph)
+    )
 
 
 def lower(
-    graph: Graph,
-    units: Sequence[NodeUnit],
-    registry: Registry,
-    input_shapes: Mapping[str, tuple[int, ...]],
+    graph: Graph, steps: Sequence[Step], input_shapes: Mapping[str, tuple[int, ...]]
 ) -> DeviceGraph:
-    """The device graph of claimed units, given in an order in which producers come first.
+    """The device graph of a partition for inputs of these shapes.
 
     Raises:
-        CompileError: where a unit is not supported after all; says why.
+        CompileError: where shapes do not work out; says which unit and why.
         InternalError: where a lowering breaks the builder's rules.
     """
     builder = GraphBuilder(graph, input_shapes)
-    foldable = shape_values(graph)
-    for unit in units:
-        builder.label = unit.label
-        if all(name in foldable for node in unit.nodes for name in node.outputs if name):
-            for node in unit.nodes:
-                _fold(node, builder)
+    for step in steps:
+        builder.label = step.unit.label
+        if step.support is not None:
+            _lower(step.unit, step.support, builder)
+        elif step.unit.node.op_type in SHAPE_READERS:
+            _read_shape(step.unit, builder)
         else:
-            _lower(unit, graph, registry, builder)
+            for node in step.unit.nodes:
+                _fold(node, builder)
     return builder.finish()
 
 
-def _lower(unit: NodeUnit, graph: Graph, registry: Registry, builder: GraphBuilder) -> None:
+def _folds(unit: NodeUnit, known: Container[str]) -> bool:
+    if unit.node.op_type in SHAPE_READERS and not unit.node.domain:
+        return True  # also of a value that a DequantizeLinear in the unit has made float
+    return all(name in known for node in unit.nodes for name in node.outputs if name)
+
+
+def _support(unit: NodeUnit, graph: Graph, registry: Registry) -> OperatorSupport:
     support = registry.support(unit, graph)
     if isinstance(support, Decline):
         raise CompileError(
             f"unit {unit.label!r} is in a partition, but declined: {support.code}: {support.reason}"
         )
+    return support
+
+
+def _lower(unit: NodeUnit, support: OperatorSupport, builder: GraphBuilder) -> None:
     try:
         support.lower(unit, builder)
     except (CompileError, InternalError):
@@ -52,16 +85,17 @@ def _lower(unit: NodeUnit, graph: Graph, registry: Registry, builder: GraphBuild
         ) from error
 
 
+def _read_shape(unit: NodeUnit, builder: GraphBuilder) -> None:
+    name = unit.inputs[0].name
+    shape = builder.shape(name)
+    if shape is None:
+        raise InternalError(
+            f"unit {unit.label!r} reads the shape of {name!r}, which nothing before it computes"
+        )
+    builder.set_folded(unit.node.outputs[0], fold_shape(unit.node, shape))
+
+
 def _fold(node: Node, builder: GraphBuilder) -> None:
-    if node.op_type in SHAPE_READERS:
-        shape = builder.shape(node.inputs[0])
-        if shape is None:
-            raise InternalError(
-                f"node {node.label!r} reads the shape of {node.inputs[0]!r}, which "
-                "nothing before it computes"
-            )
-        builder.set_folded(node.outputs[0], fold_shape(node, shape))
-        return
     arrays = [builder.folded(name) if name else None for name in node.inputs]
     for name, array in zip(node.outputs, fold(node, arrays), strict=False):
         if name:

@@ -140,7 +140,8 @@ def _codes(
     rank: int, channel_axis: int | None, channels: int | None, signed: bool
 ) -> tuple[npt.NDArray[Any], int]:
     """All codes, in the order of their stored bytes, as a value of `rank` dims or one more, and the
-    axis that they lie along."""
+    axis that they lie along.
+    """
     stored = np.arange(CODES, dtype=np.uint8)
     codes: npt.NDArray[Any] = flip_back(stored) if signed else stored
     if channel_axis is None or channels is None:

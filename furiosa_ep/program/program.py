@@ -255,13 +255,13 @@ class Program:
             bindings.tobytes(),
             bytes(names),
         ]
-        body = bytearray()
-        for section in sections:
-            body += section
-            body += bytes(-len(body) % ALIGNMENT)
-        body += self.constants
+        head = b"".join(one + bytes(-len(one) % ALIGNMENT) for one in sections)
+        body = bytearray(len(head) + len(self.constants))
+        view = memoryview(body)  # A slice of the bytearray itself would copy what is assigned.
+        view[: len(head)] = head
+        view[len(head) :] = self.constants
         struct.pack_into("<Q", body, HEADER.fields["size"][1], len(body))  # type: ignore[index]
-        digest = checksum(memoryview(body)[CHECKED_FROM:])
+        digest = checksum(view[CHECKED_FROM:])
         struct.pack_into("<Q", body, HEADER.fields["checksum"][1], digest)  # type: ignore[index]
         return bytes(body)
 

@@ -1,5 +1,6 @@
 """Convolutions, pools and resizing: commands on images in physical order N, H, W, C."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from furiosa_ep.compiler.codegen.views import View
 from furiosa_ep.compiler.errors import InternalError
 from furiosa_ep.compiler.opcodes import add_coefficients, operand, quantization
 from furiosa_ep.graph import Operation, Residual
+from furiosa_ep.kernels.reference.conv_transpose import product_block
 
 
 @emits("Conv")
@@ -48,7 +50,7 @@ def emit_conv(operation: Operation, emitter: Emitter) -> None:
 @emits("ConvTranspose")
 def emit_conv_transpose(operation: Operation, emitter: Emitter) -> None:
     """CONV_TRANSPOSE."""
-    weights = _array(operation, 1)
+    weights, group = _array(operation, 1), operation.attributes["group"]
     bias = operation.inputs[2] if len(operation.inputs) > 2 else None
     x = emitter.image(operand(operation))
     y = emitter.allocate(operation.output, channels_innermost)
@@ -64,7 +66,8 @@ def emit_conv_transpose(operation: Operation, emitter: Emitter) -> None:
         ],
         {
             **_window(operation),
-            "group": operation.attributes["group"],
+            "group": group,
+            "block": product_block(math.prod(x.dims[1:3]), weights.shape[0] // group),
             **_quantizations(operation),
         },
     )
@@ -80,7 +83,6 @@ def emit_max_pool(operation: Operation, emitter: Emitter) -> None:
 def emit_average_pool(operation: Operation, emitter: Emitter) -> None:
     """AVERAGE_POOL."""
     attributes = operation.attributes
-    *_, bottom, right = _four(attributes["pads"])
     _unary(
         operation,
         emitter,
@@ -88,9 +90,8 @@ def emit_average_pool(operation: Operation, emitter: Emitter) -> None:
         {
             **_kernel(operation),
             **_window(operation),
-            "pad_bottom": bottom,
-            "pad_right": right,
             "count_include_pad": int(attributes["count_include_pad"]),
+            "signed": int(attributes["y_params"].signed),
             **_quantizations(operation),
         },
     )

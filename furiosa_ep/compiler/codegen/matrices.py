@@ -11,9 +11,10 @@ from furiosa_ep.compiler.codegen.registry import emits
 from furiosa_ep.compiler.codegen.views import Shape, View, collapse
 from furiosa_ep.compiler.opcodes import operand, quantization
 from furiosa_ep.graph import Operation
+from furiosa_ep.kernels.reference.reduce import L2, MAX, MEAN, SUM, reduction_order
 from furiosa_ep.kernels.reference.softmax import exp_table
 
-REDUCTIONS: Mapping[str, int] = {"mean": 0, "sum": 1, "max": 2, "l2": 3}
+REDUCTIONS: Mapping[str, int] = {"mean": MEAN, "sum": SUM, "max": MAX, "l2": L2}
 """The attribute `kind` of REDUCE."""
 
 
@@ -52,7 +53,7 @@ def emit_softmax(operation: Operation, emitter: Emitter) -> None:
     emitter.command(
         "SOFTMAX",
         [source, emitter.constant(table), emitter.table(operation), y],
-        {"kind": int(attributes.get("variant", 0)), **_quantizations(attributes)},
+        quantization(attributes["y_params"], "y"),
     )
 
 
@@ -69,33 +70,47 @@ def emit_lp_normalization(operation: Operation, emitter: Emitter) -> None:
 
 @emits("Reduce")
 def emit_reduce(operation: Operation, emitter: Emitter) -> None:
-    """REDUCE of the axes that become the last dims, in ONNX's order."""
+    """REDUCE, with the dims in the order in which ONNX Runtime visits them."""
     attributes, x = operation.attributes, operand(operation)
-    rank = len(x.shape)
-    reduced = sorted(axis % rank for axis in attributes["axes"])
-    kept = [axis for axis in range(rank) if axis not in reduced]
+    kind = REDUCTIONS[attributes["reduction"]]
+    axes = sorted(axis % len(x.shape) for axis in attributes["axes"])
+    plan = reduction_order(x.shape, axes, kind, attributes.get("channels_last", False))
     source, y = emitter.view(x), emitter.allocate(operation.output)
-    if attributes["keepdims"]:
-        y = y.transpose(kept)
+    kept = [axis if attributes["keepdims"] else axis - _below(axes, axis) for axis in plan.kept]
     outer, (x_outer, y_outer) = collapse_outer(
-        [x.shape[axis] for axis in kept], [source.transpose(kept).strides, y.strides]
+        [x.shape[axis] for axis in plan.kept],
+        [source.transpose(plan.kept).strides, y.transpose(kept).strides],
     )
-    inner, (x_inner,) = collapse(
-        [x.shape[axis] for axis in reduced], [source.transpose(reduced).strides]
-    )
+    # The runs that IN_PACKETS adds by themselves stay dims of their own.
+    split = len(plan.reduced) - plan.inner
+    runs, (x_runs,) = _collapsed(source, plan.reduced[:split])
+    inner, (x_inner,) = _collapsed(source, plan.reduced[split:])
     emitter.command(
         "REDUCE",
         [
-            replace(source, dims=(*outer, *inner), strides=(*x_outer, *x_inner)),
+            replace(source, dims=(*outer, *runs, *inner), strides=(*x_outer, *x_runs, *x_inner)),
             emitter.table(operation),
             replace(y, dims=outer, strides=y_outer),
         ],
         {
-            "kind": REDUCTIONS[attributes["reduction"]],
-            "count": len(inner),
+            "kind": kind,
+            "count": len(runs) + len(inner),
+            "order": plan.order,
+            "inner": len(inner) if plan.inner else 0,
             **_quantizations(attributes),
         },
     )
+
+
+def _below(axes: Sequence[int], axis: int) -> int:
+    return sum(one < axis for one in axes)
+
+
+def _collapsed(view: View, axes: Sequence[int]) -> tuple[Shape, list[Shape]]:
+    """Some axes of a view with as few dims as possible; none only where there are no axes."""
+    if not axes:
+        return (), [()]
+    return collapse([view.dims[axis] for axis in axes], [view.transpose(axes).strides])
 
 
 def collapse_outer(

@@ -24,9 +24,15 @@ PIPELINE: Sequence[Pass] = (
 )
 
 
-def optimize(graph: DeviceGraph, passes: Sequence[Pass] = PIPELINE) -> None:
-    """Run `passes` on the graph in place and verify it after each one."""
+def optimize(graph: DeviceGraph, *, verify_each: bool = False) -> None:
+    """Run the passes on the graph in place; verify it before and behind them, or after each one.
+
+    Raises:
+        InternalError: where the graph is not well formed.
+    """
     verify(graph, "lowering")
-    for one in passes:
+    for one in PIPELINE:
         one(graph)
-        verify(graph, one.__name__)
+        if verify_each:
+            verify(graph, one.__name__)
+    verify(graph, "passes")
