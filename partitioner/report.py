@@ -12,6 +12,11 @@ NPU = "FuriosaProvider"
 CPU = "CPUExecutionProvider"
 
 _MOST_REASONS = 4
+"""How many kinds of declined units the summary names."""
+_MOST_EXAMPLES = 5
+"""How many units the table lists with each reason."""
+_FOUND = " Found: "
+"""What stands between the requirement and what was found instead."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +107,18 @@ class Report:
         )
 
     def table(self) -> str:
-        """The report as text: the nodes in columns, then each reason once, then the summary."""
-        reasons: dict[Decline, list[str]] = {}
+        """The report as text: nodes in columns, reasons with what was found, the summary."""
+        reasons: dict[tuple[str, ...], list[UnitRow]] = {}
         for unit in self.units:
             if unit.decline is not None:
-                reasons.setdefault(unit.decline, []).append(unit.label)
-        numbers = {decline: f"[{number}]" for number, decline in enumerate(reasons, start=1)}
+                reasons.setdefault(_requirement(unit.decline), []).append(unit)
+        numbers = {reason: f"[{number}]" for number, reason in enumerate(reasons, start=1)}
         lines = [("node", "operator", "where", "why")]
         owners = {node.index: (node, unit) for unit in self.units for node in unit.nodes}
         for index, (node, owner) in sorted(owners.items()):
-            why = f"{owner.decline.code} {numbers[owner.decline]}" if owner.decline else ""
+            why = ""
+            if owner.decline is not None:
+                why = f"{owner.decline.code.value} {numbers[_requirement(owner.decline)]}"
             where = "CPU" if owner.partition is None else f"NPU {owner.partition}"
             lines.append((f"{index} {node.label}", node.op_type, where, why))
         widths = [max(len(line[column]) for line in lines) for column in range(3)]
@@ -119,9 +126,11 @@ class Report:
             "  ".join((*(f"{line[i]:<{widths[i]}}" for i in range(3)), line[3])).rstrip()
             for line in lines
         ]
-        for decline, labels in reasons.items():
-            text += ["", f"{numbers[decline]} {decline.reason} {decline.mend}".rstrip()]
-            text.append(f"    {_shortened(labels)}")
+        for reason, units in reasons.items():
+            text += ["", " ".join(filter(None, (numbers[reason], *reason)))]
+            text += [f"    {unit.label}{_found(unit)}" for unit in units[:_MOST_EXAMPLES]]
+            if len(units) > _MOST_EXAMPLES:
+                text.append(f"    and {len(units) - _MOST_EXAMPLES} more")
         return "\n".join((*text, "", self.summary()))
 
     def __str__(self) -> str:
@@ -144,6 +153,11 @@ def _node_row(node: Node, unit: UnitRow) -> NodeRow:
     )
 
 
-def _shortened(labels: list[str], most: int = 5) -> str:
-    more = len(labels) - most
-    return ", ".join(labels[:most]) + (f" and {more} more" if more > 0 else "")
+def _requirement(decline: Decline) -> tuple[str, ...]:
+    """What units that are declined for the same reason have in common."""
+    return decline.code.value, decline.reason.partition(_FOUND)[0], decline.mend
+
+
+def _found(unit: UnitRow) -> str:
+    found = unit.decline.reason.partition(_FOUND)[2] if unit.decline else ""
+    return f": {found}" if found else ""

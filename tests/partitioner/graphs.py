@@ -12,7 +12,7 @@ CONSTANTS = """
     float s = {0.1}, uint8 z = {0}, uint8 z9 = {9}, int8 z8 = {-128}, float half = {0.5},
     float three = {3.0}, float six = {6.0}, float zero = {0.0}, float far = {100.0},
     int8[2,2,1,1] w = {1, 2, 3, 4}, float[2] ws = {0.1, 0.2}, int8[2] wz = {0, 0},
-    int32[2] b = {5, 6}, float[2] bs = {0.01, 0.02}
+    int32[2] bias = {5, 6}, float[2] bs = {0.01, 0.02}
 """
 
 
@@ -22,7 +22,7 @@ def model(body: str, inputs: str = "uint8[1,2,4,4] x", outputs: str = "uint8[N,C
         '<ir_version: 9, opset_import: ["" : 21, "com.microsoft" : 1]>\n'
         f"g ({inputs}) => ({outputs})\n<{CONSTANTS}>\n{{ {body} }}"
     )
-    return onnx.parser.parse_model(text).SerializeToString()
+    return bytes(onnx.parser.parse_model(text).SerializeToString())
 
 
 def graph(body: str, inputs: str = "uint8[1,2,4,4] x", outputs: str = "uint8[N,C,H,W] y") -> Graph:

@@ -1,19 +1,24 @@
 """The cut: convex partitions, none that could be spared."""
 
+from collections.abc import Collection, Sequence
 from itertools import pairwise, product
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from furiosa_ep.partitioner.cut import cut
+from furiosa_ep.partitioner.cut import Cut, cut
 
 NPU, CPU, SHAPE = "npu", "cpu", "shape"
 
+Case = tuple[list[set[int]], list[str]]
+"""Reads of each unit, and its kind."""
+
 
 @st.composite
-def unit_graphs(draw, most=24, kinds=(NPU, NPU, CPU, SHAPE)):
-    """Reads of each unit, and its kind."""
+def unit_graphs(
+    draw: st.DrawFn, most: int = 24, kinds: Sequence[str] = (NPU, NPU, CPU, SHAPE)
+) -> Case:
     size = draw(st.integers(1, most))
     reads = [
         set() if not unit else draw(st.sets(st.integers(0, unit - 1), max_size=3))
@@ -22,7 +27,7 @@ def unit_graphs(draw, most=24, kinds=(NPU, NPU, CPU, SHAPE)):
     return reads, draw(st.lists(st.sampled_from(kinds), min_size=size, max_size=size))
 
 
-def cut_of(reads, kinds, exported=()):
+def cut_of(reads: Sequence[set[int]], kinds: Sequence[str], exported: Collection[int] = ()) -> Cut:
     return cut(
         reads,
         [kind == NPU for kind in kinds],
@@ -31,17 +36,17 @@ def cut_of(reads, kinds, exported=()):
     )
 
 
-def is_acyclic_when_fused(reads, levels):
+def is_acyclic_when_fused(reads: Sequence[set[int]], levels: Sequence[int | None]) -> bool:
     """Whether the graph has no cycle when each partition becomes one node."""
     names = [("npu", level) if level is not None else ("cpu", i) for i, level in enumerate(levels)]
-    edges = {}
+    edges: dict[tuple[str, int], set[tuple[str, int]]] = {}
     for unit, producers in enumerate(reads):
         for one in producers:
             if names[one] != names[unit]:
                 edges.setdefault(names[one], set()).add(names[unit])
-    state = {}
+    state: dict[tuple[str, int], str] = {}
 
-    def visit(name):
+    def visit(name: tuple[str, int]) -> bool:
         if state.get(name) == "open":
             return False
         if name not in state:
@@ -56,7 +61,7 @@ def is_acyclic_when_fused(reads, levels):
 
 @settings(max_examples=1000, deadline=None)
 @given(unit_graphs(), st.sets(st.integers(0, 23), max_size=3))
-def test_partitions_are_convex_and_hold_every_claimed_unit(case, exported):
+def test_partitions_are_convex_and_hold_every_claimed_unit(case: Case, exported: set[int]) -> None:
     reads, kinds = case
     result = cut_of(reads, kinds, exported)
     assert is_acyclic_when_fused(reads, result.levels)
@@ -67,10 +72,12 @@ def test_partitions_are_convex_and_hold_every_claimed_unit(case, exported):
 
 @settings(max_examples=1000, deadline=None)
 @given(unit_graphs(), st.sets(st.integers(0, 23), max_size=3))
-def test_shape_arithmetic_is_with_all_its_readers_or_on_the_cpu(case, exported):
+def test_shape_arithmetic_is_with_all_its_readers_or_on_the_cpu(
+    case: Case, exported: set[int]
+) -> None:
     reads, kinds = case
     levels = cut_of(reads, kinds, exported).levels
-    unmet = set()
+    unmet: set[int] = set()
     for unit, kind in enumerate(kinds):
         readers = [i for i, producers in enumerate(reads) if unit in producers]
         if kind == SHAPE and levels[unit] is not None:
@@ -84,13 +91,13 @@ def test_shape_arithmetic_is_with_all_its_readers_or_on_the_cpu(case, exported):
 
 @settings(max_examples=200, deadline=None)
 @given(unit_graphs(most=7, kinds=(NPU, NPU, CPU)))
-def test_no_cut_has_fewer_partitions(case):
+def test_no_cut_has_fewer_partitions(case: Case) -> None:
     reads, kinds = case
     levels = cut_of(reads, kinds).levels
     count = len({level for level in levels if level is not None})
     claimed = [unit for unit, kind in enumerate(kinds) if kind == NPU]
     for assignment in product(range(count - 1), repeat=len(claimed)) if count > 1 else ():
-        other = [None] * len(kinds)
+        other: list[int | None] = [None] * len(kinds)
         for unit, level in zip(claimed, assignment, strict=True):
             other[unit] = level
         assert not is_acyclic_when_fused(reads, other)
@@ -113,26 +120,28 @@ def test_no_cut_has_fewer_partitions(case):
         ([set(), {0}, {1}, {2}], [NPU, CPU, SHAPE, NPU], (0, None, 1, 1)),
     ],
 )
-def test_examples(reads, kinds, expected):
+def test_examples(
+    reads: list[set[int]], kinds: list[str], expected: tuple[int | None, ...]
+) -> None:
     assert cut_of(reads, kinds).levels == expected
 
 
-def test_a_shape_for_two_partitions_is_on_the_cpu_and_unmet():
-    reads = [set(), {0}, {1}, {0, 2}]
+def test_a_shape_for_two_partitions_is_on_the_cpu_and_unmet() -> None:
+    reads: list[set[int]] = [set(), {0}, {1}, {0, 2}]
     result = cut_of(reads, [SHAPE, NPU, CPU, NPU])
     assert result.levels == (None, 0, None, 1)
     assert result.unmet == {1, 3}
 
 
-def test_a_long_alternation_has_a_partition_for_each_turn():
+def test_a_long_alternation_has_a_partition_for_each_turn() -> None:
     size = 2001
-    reads = [set()] + [{unit - 1} for unit in range(1, size)]
+    reads: list[set[int]] = [set(), *({unit - 1} for unit in range(1, size))]
     levels = cut_of(reads, [NPU if unit % 2 == 0 else CPU for unit in range(size)]).levels
     assert [level for level in levels if level is not None] == list(range(size // 2 + 1))
 
 
-def test_components_are_what_connects_inside_a_partition():
-    reads = [set(), {0}, {1}, {0, 2}, set()]
+def test_components_are_what_connects_inside_a_partition() -> None:
+    reads: list[set[int]] = [set(), {0}, {1}, {0, 2}, set()]
     result = cut_of(reads, [NPU, CPU, NPU, NPU, NPU])
     assert sorted(map(sorted, result.components(reads))) == [[0], [2, 3], [4]]
     for first, second in pairwise(sorted(result.components(reads))):

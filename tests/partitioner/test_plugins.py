@@ -4,85 +4,99 @@ import dataclasses
 import importlib.metadata
 import logging
 import types
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
-from furiosa_ep.partitioner import plugins
+from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner.hookspecs import hookimpl
 from furiosa_ep.partitioner.plugins import BUILT_IN, build_registry, registry
-from furiosa_ep.partitioner.support import Decline, DeclineCode, OperatorSupport, constraint
+from furiosa_ep.partitioner.support import (
+    Decline,
+    DeclineCode,
+    NodeUnit,
+    OperatorSupport,
+    constraint,
+)
 from furiosa_ep.partitioner.units import node_units
 
 from .graphs import graph, lower_nothing, registry_of
 
 
-def plugin(*entries):
+def plugin(*entries: Any) -> object:
     class Plugin:
         @hookimpl
-        def furiosa_operators(self):
+        def furiosa_operators(self) -> Iterable[Any]:
             return entries
 
     return Plugin()
 
 
-def support(op_type="Det", **changes):
+def support(op_type: str = "Det", **changes: Any) -> OperatorSupport:
     return OperatorSupport(op_type, lower_nothing, **changes)
 
 
-def unit(op_type="Det", opset=None):
+def unit(op_type: str = "Det", opset: int | None = None) -> NodeUnit:
     (one,) = node_units(graph(f"y = {op_type}(x)"))
     if opset is not None:
         one = dataclasses.replace(one, node=dataclasses.replace(one.node, opset=opset))
     return one
 
 
-def owner_of(found):
+def supported(found: OperatorSupport | Decline) -> OperatorSupport:
     assert isinstance(found, OperatorSupport), found
-    return found.owner
+    return found
 
 
-def test_a_plugin_teaches_an_operator():
+def declined(found: OperatorSupport | Decline) -> Decline:
+    assert isinstance(found, Decline), found
+    return found
+
+
+def test_a_plugin_teaches_an_operator() -> None:
     found = build_registry({"mine": plugin(support())})
-    assert owner_of(found.support(unit(), graph(""))) == "mine"
+    assert supported(found.support(unit(), graph(""))).owner == "mine"
 
 
-def test_built_in_operators_come_through_the_same_hook():
+def test_built_in_operators_come_through_the_same_hook() -> None:
     operators = build_registry({}).operators
     assert operators
     assert {entry.owner for group in operators.values() for entry in group} == {BUILT_IN}
 
 
-def test_an_unknown_operator_is_declined_as_not_registered():
-    declined = build_registry({}).support(unit("Det"), graph(""))
-    assert isinstance(declined, Decline)
-    assert declined.code == DeclineCode.NOT_REGISTERED
-    assert "Det" in declined.reason
+def test_an_unknown_operator_is_declined_as_not_registered() -> None:
+    decline = declined(build_registry({}).support(unit("Det"), graph("")))
+    assert decline.code == DeclineCode.NOT_REGISTERED
+    assert "Det" in decline.reason
 
 
-def test_the_opset_decides_among_entries():
+def test_the_opset_decides_among_entries() -> None:
     old, new = support(since=1, until=12), support(since=13)
     found = build_registry({"mine": plugin(old, new)})
-    assert found.support(unit(opset=12), graph("")).until == 12
-    assert found.support(unit(opset=13), graph("")).since == 13
+    assert supported(found.support(unit(opset=12), graph(""))).until == 12
+    assert supported(found.support(unit(opset=13), graph(""))).since == 13
 
 
-def test_an_opset_outside_all_ranges_is_declined_with_the_ranges():
+def test_an_opset_outside_all_ranges_is_declined_with_the_ranges() -> None:
     found = build_registry({"mine": plugin(support(since=11, until=12))})
-    declined = found.support(unit(opset=13), graph(""))
-    assert declined.code == DeclineCode.OPSET
-    assert "11 to 12" in declined.reason
-    assert "opset 13" in declined.reason
+    decline = declined(found.support(unit(opset=13), graph("")))
+    assert decline.code == DeclineCode.OPSET
+    assert "11 to 12" in decline.reason
+    assert "opset 13" in decline.reason
 
 
-def test_the_higher_priority_wins_whatever_the_order():
+def test_the_higher_priority_wins_whatever_the_order() -> None:
     low, high = plugin(support()), plugin(support(priority=1))
     for both in ({"low": low, "high": high}, {"high": high, "low": low}):
-        assert owner_of(build_registry(both).support(unit(), graph(""))) == "high"
+        assert supported(build_registry(both).support(unit(), graph(""))).owner == "high"
 
 
-def test_equal_priority_is_an_error_that_names_both_and_leaves_the_later_out(caplog):
+def test_equal_priority_is_an_error_that_names_both_and_leaves_the_later_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     found = build_registry({"one": plugin(support()), "two": plugin(support("Erf2"), support())})
-    assert owner_of(found.support(unit(), graph(""))) == "one"
+    assert supported(found.support(unit(), graph(""))).owner == "one"
     assert ("", "Erf2") not in found.operators
     (record,) = caplog.records
     assert "'one'" in record.message
@@ -100,22 +114,26 @@ def test_equal_priority_is_an_error_that_names_both_and_leaves_the_later_out(cap
         (types.SimpleNamespace(furiosa_kernelz=hookimpl(lambda: ())), "furiosa_kernelz"),
     ],
 )
-def test_a_broken_plugin_is_left_out_and_reported_once_by_name(broken, text, caplog):
+def test_a_broken_plugin_is_left_out_and_reported_once_by_name(
+    broken: object, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         found = build_registry({"broken": broken, "mine": plugin(support())})
-    assert owner_of(found.support(unit(), graph(""))) == "mine"
+    assert supported(found.support(unit(), graph(""))).owner == "mine"
     (record,) = caplog.records
     assert "'broken'" in record.message
     assert text in record.message
 
 
-def test_entry_points_are_found_and_a_failing_import_is_reported(monkeypatch, caplog):
+def test_entry_points_are_found_and_a_failing_import_is_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     group = [
         importlib.metadata.EntryPoint("gone", "furiosa_no_such_module", "furiosa_ep"),
         importlib.metadata.EntryPoint("here", __name__ + ":entry_point_plugin", "furiosa_ep"),
     ]
     monkeypatch.setattr(
-        plugins.importlib.metadata,
+        importlib.metadata,
         "entry_points",
         lambda **asked: group if asked == {"group": "furiosa_ep"} else [],
     )
@@ -125,7 +143,7 @@ def test_entry_points_are_found_and_a_failing_import_is_reported(monkeypatch, ca
         assert registry() is found
     finally:
         registry.cache_clear()
-    assert owner_of(found.support(unit(), graph(""))) == "here"
+    assert supported(found.support(unit(), graph(""))).owner == "here"
     assert [record.message for record in caplog.records] == [
         "plugin 'gone' is left out: ModuleNotFoundError: No module named 'furiosa_no_such_module'"
     ]
@@ -134,35 +152,35 @@ def test_entry_points_are_found_and_a_failing_import_is_reported(monkeypatch, ca
 entry_point_plugin = plugin(support())
 
 
-def test_the_first_constraint_that_fails_is_the_reason():
+def test_the_first_constraint_that_fails_is_the_reason() -> None:
     @constraint(DeclineCode.RANK, "Mend it.")
-    def first(unit, graph):
+    def first(unit: NodeUnit, graph: Graph) -> str | None:
         """The rank must be 3."""
         return "rank 4"
 
     @constraint(DeclineCode.DTYPE)
-    def second(unit, graph):
+    def second(unit: NodeUnit, graph: Graph) -> str | None:
         """Never asked."""
         raise AssertionError
 
-    declined = registry_of("Det", constraints=(first, second)).support(unit(), graph(""))
-    assert declined == Decline(DeclineCode.RANK, "The rank must be 3. Found: rank 4.", "Mend it.")
+    found = registry_of("Det", constraints=(first, second)).support(unit(), graph(""))
+    assert found == Decline(DeclineCode.RANK, "The rank must be 3. Found: rank 4.", "Mend it.")
 
 
-def test_a_constraint_that_raises_declines_with_the_plugin_s_name():
+def test_a_constraint_that_raises_declines_with_the_plugin_s_name() -> None:
     @constraint(DeclineCode.RANK)
-    def broken(unit, graph):
+    def broken(unit: NodeUnit, graph: Graph) -> str | None:
         """Works."""
         raise KeyError("oops")
 
-    declined = registry_of("Det", constraints=(broken,)).support(unit(), graph(""))
-    assert declined.code == DeclineCode.PLUGIN_ERROR
-    assert "'test'" in declined.reason
-    assert "broken" in declined.reason
-    assert "KeyError: 'oops'" in declined.reason
+    decline = declined(registry_of("Det", constraints=(broken,)).support(unit(), graph("")))
+    assert decline.code == DeclineCode.PLUGIN_ERROR
+    assert "'test'" in decline.reason
+    assert "broken" in decline.reason
+    assert "KeyError: 'oops'" in decline.reason
 
 
-def test_the_registry_is_immutable():
+def test_the_registry_is_immutable() -> None:
     found = build_registry({})
     with pytest.raises(TypeError):
-        found.operators[("", "New")] = ()
+        found.operators[("", "New")] = ()  # type: ignore[index]

@@ -17,7 +17,7 @@ BODY = """
 """
 
 
-def test_values_follow_from_shapes_through_foldable_operators_only():
+def test_values_follow_from_shapes_through_foldable_operators_only() -> None:
     subject = graph(BODY, "uint8[N,2,4,4] x, int64[2] v", "uint8[N,M] y, int64[2] d, int64[1] e")
     assert shape_values(subject) == {"sh", "n", "to"}
     assert known_at_compile_time(subject, "to")
@@ -26,5 +26,5 @@ def test_values_follow_from_shapes_through_foldable_operators_only():
     assert not known_at_compile_time(subject, "x")
 
 
-def test_the_compiler_folds_every_operator_that_counts_as_shape_arithmetic():
+def test_the_compiler_folds_every_operator_that_counts_as_shape_arithmetic() -> None:
     assert FOLDABLE | SHAPE_READERS <= folding.FOLDABLE
