@@ -9,8 +9,11 @@ from furiosa_ep.compiler.passes import optimize
 from furiosa_ep.device_emulator import checksum
 from furiosa_ep.graph import Graph
 from furiosa_ep.options import Options
+from furiosa_ep.partitioner.partition import partition_model
 from furiosa_ep.partitioner.plugins import Registry, registry
 from furiosa_ep.program import Program
+
+__all__ = ["CompiledPartition", "partition_model"]
 
 
 class CompiledPartition:
