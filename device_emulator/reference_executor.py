@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from furiosa_ep.kernels.reference import REFERENCE
+from furiosa_ep.kernels.reference._registry import present
 from furiosa_ep.program import Program, Storage, Tensor
 
 
@@ -30,8 +31,7 @@ def run_reference(program: Program, inputs: Sequence[npt.NDArray[Any]]) -> list[
     views = [view(tensor, storage(tensor)) for tensor in program.tensors]
     for command in program.commands:
         *operands, result = [None if one is None else views[one] for one in command.operands]
-        assert result is not None  # Command guarantees it
-        REFERENCE[command.opcode](operands, command.attributes, result)
+        REFERENCE[command.opcode](operands, command.attributes, present(result))
     return outputs
 
 

@@ -306,20 +306,24 @@ class ProgramParser {
       fail("tensor ", i, " has impossible dims ", to_string(tensor.dims()));
     }
     const Extent storage = storage_of(tensor, i);
-    if (item > storage.alignment || tensor.offset % item != 0) {
-      fail("tensor ", i, " is not aligned to its elements");
+    if (elements == 0) {
+      tensor.offset = 0;  // nothing is there to be read or written
+    } else {
+      if (item > storage.alignment || tensor.offset % item != 0) {
+        fail("tensor ", i, " is not aligned to its elements");
+      }
+      check_extent(tensor, storage.size, i);
     }
-    check_extent(tensor, elements, storage.size, i);
     program_.tensors_.push_back(tensor);
   }
 
-  static void check_extent(const Tensor& tensor, int64_t elements, uint64_t size, size_t i) {
+  static void check_extent(const Tensor& tensor, uint64_t size, size_t i) {
     const auto item = static_cast<int64_t>(element_size(tensor.dtype));
     // From the first byte to the last one of all elements, relative to the storage.
     auto first = static_cast<int64_t>(tensor.offset);
     int64_t end = first;
     bool inside = tensor.offset <= size;
-    if (inside && elements > 0) {
+    if (inside) {
       end += item;
       for (uint32_t d = 0; d < tensor.rank; ++d) {
         int64_t reach = 0;
@@ -385,7 +389,7 @@ class ProgramParser {
     if (tensor.storage == Storage::kConstant || tensor.storage == Storage::kInput) {
       refuse("a result cannot be written to a constant or an input");
     }
-    for (uint32_t d = 0; d < tensor.rank; ++d) {
+    for (uint32_t d = 0; d < tensor.rank && tensor.elements() > 0; ++d) {
       if (tensor.dim[d] > 1 && tensor.stride[d] == 0) refuse("a result needs strides other than 0");
     }
   }

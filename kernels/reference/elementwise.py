@@ -9,7 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from furiosa_ep.kernels.reference._accumulate import fma
-from furiosa_ep.kernels.reference._registry import Attributes, Operands, lookup, reference
+from furiosa_ep.kernels.reference._registry import (
+    Attributes,
+    Operands,
+    lookup,
+    present,
+    reference,
+)
 
 Array = npt.NDArray[Any]
 
@@ -42,24 +48,21 @@ def saturate(value: Array, bias: int) -> npt.NDArray[np.uint8]:
 
 @reference("QUANTIZE")
 def _quantize(operands: Operands, attributes: Attributes, out: Array) -> None:
-    (x,) = operands
-    assert x is not None
-    out[...] = quantize(x, attributes["scale"], attributes["zero_point"])
+    out[...] = quantize(present(operands[0]), attributes["scale"], attributes["zero_point"])
 
 
 @reference("DEQUANTIZE")
 def _dequantize(operands: Operands, attributes: Attributes, out: Array) -> None:
-    (x,) = operands
-    assert x is not None
-    out[...] = dequantize(x, attributes["scale"], attributes["zero_point"])
+    out[...] = dequantize(present(operands[0]), attributes["scale"], attributes["zero_point"])
 
 
 @reference("ADD")
 def _add(operands: Operands, attributes: Attributes, out: Array) -> None:
-    a, b, table = operands
-    assert a is not None and b is not None
+    a, b, table = present(operands[0]), present(operands[1]), operands[2]
     bias = 128 * attributes["signed"]
-    a_scale, b_scale, offset = (np.float32(attributes[n]) for n in ("a_scale", "b_scale", "offset"))
+    a_scale, b_scale, offset = (
+        np.asarray(attributes[name], np.float32) for name in ("a_scale", "b_scale", "offset")
+    )
     with np.errstate(all="ignore"):
         inner = fma(b.astype(np.float32) - np.float32(bias), b_scale, offset)
         total = fma(a.astype(np.float32) - np.float32(bias), a_scale, inner)
@@ -68,8 +71,7 @@ def _add(operands: Operands, attributes: Attributes, out: Array) -> None:
 
 @reference("MUL")
 def _mul(operands: Operands, attributes: Attributes, out: Array) -> None:
-    a, b, table = operands
-    assert a is not None and b is not None
+    a, b, table = present(operands[0]), present(operands[1]), operands[2]
     bias = 128 * attributes["signed"]
     of_a = a.astype(np.int32) - attributes["a_zero_point"]
     of_b = b.astype(np.int32) - attributes["b_zero_point"]
@@ -106,7 +108,7 @@ def _expression(operands: Operands, attributes: Attributes, out: Array) -> None:
         for word in attributes["code"]:
             code, payload = word & 0xFFFFFFFF, (word >> 32) & 0xFFFFFFFF
             if code == INPUT:
-                stack.append(_value(inputs[payload], attributes, "abcd"[payload]))
+                stack.append(_value(present(inputs[payload]), attributes, "abcd"[payload]))
             elif code == CONST:
                 (constant,) = struct.unpack("<f", struct.pack("<I", payload))
                 stack.append(np.full(out.shape, constant, np.float32))
@@ -123,8 +125,7 @@ def _expression(operands: Operands, attributes: Attributes, out: Array) -> None:
         out[...] = lookup(table, q)
 
 
-def _value(operand: Array | None, attributes: Attributes, name: str) -> Array:
-    assert operand is not None
+def _value(operand: Array, attributes: Attributes, name: str) -> Array:
     if operand.dtype == np.float32:
         return operand
     return dequantize(operand, attributes[f"{name}_scale"], attributes[f"{name}_zero_point"])

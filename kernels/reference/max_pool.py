@@ -5,20 +5,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from furiosa_ep.kernels.reference._registry import Attributes, Operands, lookup, reference
+from furiosa_ep.kernels.reference._registry import Attributes, Operands, lookup, present, reference
 
 
 @reference("MAX_POOL")
 def _max_pool(operands: Operands, attributes: Attributes, out: npt.NDArray[Any]) -> None:
-    x, table = operands
-    assert x is not None
+    x, table = present(operands[0]), operands[1]
     result = np.zeros(out.shape, np.uint8)  # what a window without any tap inside gives
     for i in range(attributes["kernel_h"]):
         for j in range(attributes["kernel_w"]):
             top, rows = _taps(out.shape[1], x.shape[1], i, attributes, "h", "pad_top")
             left, columns = _taps(out.shape[2], x.shape[2], j, attributes, "w", "pad_left")
-            window = np.ix_(range(out.shape[0]), rows, columns, range(out.shape[3]))
-            taps = x[:, top[rows]][:, :, left[columns]]
+            window = (slice(None), rows[:, None], columns)
+            taps = x[:, top[rows][:, None], left[columns]]
             result[window] = np.maximum(result[window], taps)
     out[...] = lookup(table, result)
 

@@ -4,14 +4,13 @@ from typing import Any
 
 import numpy.typing as npt
 
-from furiosa_ep.kernels.reference._registry import Attributes, Operands, lookup, reference
+from furiosa_ep.kernels.reference._registry import Attributes, Operands, lookup, present, reference
 
 
 @reference("COPY")
 def _copy(operands: Operands, _attributes: Attributes, out: npt.NDArray[Any]) -> None:
     x, table = operands
-    assert x is not None
-    out[...] = lookup(table, x)
+    out[...] = lookup(table, present(x))
 
 
 @reference("FILL")
@@ -22,12 +21,10 @@ def _fill(_operands: Operands, attributes: Attributes, out: npt.NDArray[Any]) ->
 @reference("RESIZE_NEAREST")
 def _resize_nearest(operands: Operands, _attributes: Attributes, out: npt.NDArray[Any]) -> None:
     x, rows, columns, table = operands
-    assert x is not None and rows is not None and columns is not None
-    out[...] = lookup(table, x[:, rows][:, :, columns])
+    out[...] = lookup(table, present(x)[:, present(rows)][:, :, present(columns)])
 
 
 @reference("GATHER")
 def _gather(operands: Operands, _attributes: Attributes, out: npt.NDArray[Any]) -> None:
     x, indices, table = operands
-    assert x is not None and indices is not None
-    out[...] = lookup(table, x[:, indices])
+    out[...] = lookup(table, present(x)[:, present(indices)])
