@@ -32,6 +32,13 @@ def read_only_registry() -> MappingProxyType[str, Reference]:
     return MappingProxyType(_REGISTRY)
 
 
+def present(operand: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+    """`operand`, which its opcode requires."""
+    if operand is None:
+        raise ValueError("a required operand is absent")
+    return operand
+
+
 def lookup(table: npt.NDArray[np.uint8] | None, q: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """`q` through a table: [256], or [C, 256] with one row per index of the last dim; or as is."""
     if table is None:
