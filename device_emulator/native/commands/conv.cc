@@ -80,6 +80,7 @@ class ConvReader : public CommandReader {
 
   void read_weights(kernels::ConvProblem* problem) const {
     const Tensor& w = tensor("w", 4);
+    require(w.elements() > 0 && tensor("x").elements() > 0, "x or w is empty");
     const int64_t group = problem->group, channels = problem->x.channels;
     require(problem->x.batch == problem->y.batch, "x and y differ in their batch dim");
     if (w.dim[0] != problem->y.channels || w.dim[0] % group != 0 || channels % group != 0 ||
@@ -100,7 +101,7 @@ class ConvReader : public CommandReader {
 
 class ConvCommand final : public Command {
  public:
-  ConvCommand(const ConvReader& reader)
+  explicit ConvCommand(const ConvReader& reader)
       : conv_(reader.problem(), active_isa()),
         x_(reader.index("x")),
         y_(reader.index("y")),
