@@ -17,7 +17,8 @@ Feed: TypeAlias = dict[str, Array]
 class DataReader(Protocol):
     """What ONNX Runtime calls a CalibrationDataReader: one input dict a call, then None."""
 
-    def get_next(self) -> Mapping[str, Array] | None: ...
+    def get_next(self) -> Mapping[str, Array] | None:
+        """The next sample, or None when there are no more."""
 
 
 CalibrationData: TypeAlias = Iterable[npt.ArrayLike | Mapping[str, npt.ArrayLike]] | DataReader

@@ -92,12 +92,12 @@ class Network:
         return self.op("Relu", x)
 
     def relu6(self, x: str) -> str:
-        """x limited to 0 .. 6."""
-        limits = (self.constant(np.float32(value).reshape(())) for value in (0, 6))
+        """Limit x to 0 .. 6."""
+        limits = (self.constant(np.array(value, np.float32)) for value in (0, 6))
         return self.op("Clip", x, *limits)
 
     def silu(self, x: str) -> str:
-        """x * sigmoid(x)."""
+        """Multiply x by sigmoid(x)."""
         return self.op("Mul", x, self.op("Sigmoid", x))
 
     def max_pool(self, x: str, kernel: int, stride: int) -> str:

@@ -51,13 +51,52 @@ PAGES: Mapping[str, tuple[int, Sequence[Line]]] = MappingProxyType(
 """The pages of the demo: a width and lines each."""
 
 WORDS = (
-    "river mountain invoice number delivery street garden window yellow quick machine paper "
-    "account total weather station signal library kitchen journey evening question 2025 1,204.50 "
-    "north SOUTH Berlin Tokyo EUR 17:45 No. 338 quiet jump zero box mixed fly vivid wharf"
-).split()
+    "river",
+    "mountain",
+    "invoice",
+    "number",
+    "delivery",
+    "street",
+    "garden",
+    "window",
+    "yellow",
+    "quick",
+    "machine",
+    "paper",
+    "account",
+    "total",
+    "weather",
+    "station",
+    "signal",
+    "library",
+    "kitchen",
+    "journey",
+    "evening",
+    "question",
+    "2025",
+    "1,204.50",
+    "north",
+    "SOUTH",
+    "Berlin",
+    "Tokyo",
+    "EUR",
+    "17:45",
+    "No.",
+    "338",
+    "quiet",
+    "jump",
+    "zero",
+    "box",
+    "mixed",
+    "fly",
+    "vivid",
+    "wharf",
+)
 
 
-def render(width: int, lines: Sequence[Line], ink: str = "black", paper: str = "white") -> Image:
+def render(
+    width: int, lines: Sequence[Line], ink: str = "black", paper: str = "white"
+) -> Image.Image:
     """An image of the lines, one under the other, as high as they need."""
     height = sum(size * 2 for size, _ in lines) + 40
     page = Image.new("RGB", (width, height), paper)
@@ -69,7 +108,7 @@ def render(width: int, lines: Sequence[Line], ink: str = "black", paper: str = "
     return page
 
 
-def calibration_pages(count: int, seed: int = 0) -> Iterator[Image]:
+def calibration_pages(count: int, seed: int = 0) -> Iterator[Image.Image]:
     """Pages of random words in several sizes and colours; the same for the same seed."""
     choice = random.Random(seed)
     for _ in range(count):
