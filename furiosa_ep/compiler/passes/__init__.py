@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from furiosa_ep.compiler.passes.cleanup import remove_dead_operations, remove_identity_tables
 from furiosa_ep.compiler.passes.functions import merge_functions
+from furiosa_ep.compiler.passes.pads import fold_pads
 from furiosa_ep.compiler.passes.residual import fuse_residual_adds
 from furiosa_ep.compiler.passes.tables import compose_tables, fuse_tables
 from furiosa_ep.compiler.verify import verify
@@ -20,6 +21,7 @@ PIPELINE: Sequence[Pass] = (
     fuse_tables,
     fuse_residual_adds,
     fuse_tables,
+    fold_pads,
     remove_dead_operations,
 )
 

@@ -7,7 +7,7 @@ from furiosa_ep.compiler.passes.uses import Uses
 from furiosa_ep.graph import DeviceGraph, DeviceValue, Operation, Table
 from furiosa_ep.program import DType
 
-_VIEWS = frozenset({"Reshape", "Transpose", "Slice", "Expand"})
+_THROUGH = frozenset({"Reshape", "Transpose", "Slice", "Expand", "Concat", "Pad"})
 """Kinds that a lookup may be done before as well as after."""
 
 
@@ -48,38 +48,62 @@ def compose_tables(graph: DeviceGraph) -> None:
 
 
 def fuse_tables(graph: DeviceGraph) -> None:
-    """Move a lookup into the epilogue of the operation that computes its input, through movements
+    """Move a lookup into the epilogues of the operations that compute its input, through movements
     of data in between, where nothing else reads the values on the way.
     """
     uses = Uses.of(graph)
     lookups = [operation for operation in graph.operations if operation.kind == "Lookup"]
-    graph.remove([lookup for lookup in lookups if _fuse(lookup, uses)])
+    dead = []
+    for lookup in lookups:
+        source, table = operand(lookup), lookup.attributes["table"]
+        if not _absorbs(source, table, uses):
+            continue
+        _absorb(source, lookup, uses)
+        last = uses.producers[source]
+        last.outputs = [lookup.output]
+        uses.producers[lookup.output] = last
+        dead.append(lookup)
+    graph.remove(dead)
 
 
-def _fuse(lookup: Operation, uses: Uses) -> bool:
+def _absorbs(value: DeviceValue, table: Table, uses: Uses) -> bool:
+    """Whether what computes a value can look it up in a table at once."""
+    producer = uses.only_producer(value)
+    if producer is None:
+        return False
+    if producer.kind in _THROUGH and table.channel_axis is None:
+        # A value that is concatenated with itself has two uses and stops here.
+        return all(_absorbs(one, table, uses) for one in producer.inputs if one is not None)
+    if _takes(producer, table):
+        return _fused(producer, table) is not None
+    return False
+
+
+def _absorb(value: DeviceValue, lookup: Operation, uses: Uses) -> None:
+    producer = uses.producers[value]
     table: Table = lookup.attributes["table"]
-    between: list[DeviceValue] = []
-    source = operand(lookup)
-    producer = uses.only_producer(source)
-    while producer is not None and producer.kind in _VIEWS and table.channel_axis is None:
-        between.append(source)
-        source = operand(producer)
-        producer = uses.only_producer(source)
-    if producer is None or not _takes(producer, table):
-        return False
-    slot = "residual_table" if "residual" in producer.attributes else "table"
-    before = producer.attributes.get(slot)
-    fused = table if before is None else compose(before, table)
-    if fused is None:
-        return False
-    producer.attributes = {**producer.attributes, slot: fused}
+    value.dtype, value.signed = lookup.output.dtype, lookup.output.signed
+    if producer.kind in _THROUGH:
+        for one in producer.inputs:
+            if one is not None:
+                _absorb(one, lookup, uses)
+        if producer.kind == "Pad":
+            padding = int(table.values[producer.attributes["value"]])
+            producer.attributes = {**producer.attributes, "value": padding}
+        return
+    producer.attributes = {**producer.attributes, _slot(producer): _fused(producer, table)}
     producer.name = _joined(producer, lookup)
-    for value in (source, *between):
-        value.dtype, value.signed = lookup.output.dtype, lookup.output.signed
-    last = uses.producers[between[0]] if between else producer
-    last.outputs = [lookup.output]
-    uses.producers[lookup.output] = last
-    return True
+
+
+def _slot(producer: Operation) -> str:
+    """Which of an operation's tables comes last."""
+    return "residual_table" if "residual" in producer.attributes else "table"
+
+
+def _fused(producer: Operation, table: Table) -> Table | None:
+    """The last table of an operation with another one behind it."""
+    before: Table | None = producer.attributes.get(_slot(producer))
+    return table if before is None else compose(before, table)
 
 
 def _takes(producer: Operation, table: Table) -> bool:
