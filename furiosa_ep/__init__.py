@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from furiosa_ep.device_emulator.library import LibraryError
+    from furiosa_ep.explanation import explain
     from furiosa_ep.options import OptionError, Options
     from furiosa_ep.provider.registration import (
         RegistrationError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         register,
         unregister,
     )
+    from furiosa_ep.verification import verify
 
     __version__: str
 
@@ -35,11 +37,13 @@ __all__ = [
     "Options",
     "RegistrationError",
     "__version__",
+    "explain",
     "get_ep_name",
     "get_ep_names",
     "get_library_path",
     "register",
     "unregister",
+    "verify",
 ]
 
 _MODULES = {
@@ -47,11 +51,13 @@ _MODULES = {
     "OptionError": "furiosa_ep.options",
     "Options": "furiosa_ep.options",
     "RegistrationError": "furiosa_ep.provider.registration",
+    "explain": "furiosa_ep.explanation",
     "get_ep_name": "furiosa_ep.provider.registration",
     "get_ep_names": "furiosa_ep.provider.registration",
     "get_library_path": "furiosa_ep.provider.registration",
     "register": "furiosa_ep.provider.registration",
     "unregister": "furiosa_ep.provider.registration",
+    "verify": "furiosa_ep.verification",
 }
 """Where each public name comes from."""
 

@@ -77,6 +77,8 @@ def python_violations(source: str, module: str, is_package: bool = False) -> Ite
     own = component(module)
     for line, imported in imported_modules(ast.parse(source), module, is_package):
         where = f"{module}:{line}"
+        if imported == f"{PACKAGE}.__version__":
+            continue
         first = imported.split(".")[0]
         if first in (*FOLDERS, "tests", "benchmarks", "examples"):
             yield Violation(where, f"imports {imported}; the full name begins with {PACKAGE}")
