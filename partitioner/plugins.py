@@ -36,7 +36,14 @@ class Registry:
     """Highest priority first."""
 
     def support(self, unit: NodeUnit, graph: Graph) -> OperatorSupport | Decline:
-        """The entry that lowers the unit, or why there is none."""
+        """The entry that takes and lowers the unit, or why there is none."""
+        entry = self.entry(unit)
+        if isinstance(entry, Decline):
+            return entry
+        return _first_decline(entry, unit, graph) or entry
+
+    def entry(self, unit: NodeUnit) -> OperatorSupport | Decline:
+        """The entry for the unit's operator and opset, whatever its constraints say."""
         entries = self.operators.get(unit.key, ())
         if not entries:
             name = operator_name(*unit.key)
@@ -55,7 +62,7 @@ class Registry:
                 f"Found: opset {unit.node.opset}.",
                 "Convert the model with onnx.version_converter.",
             )
-        return _first_decline(fitting[0], unit, graph) or fitting[0]
+        return fitting[0]
 
 
 @functools.cache

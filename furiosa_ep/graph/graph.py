@@ -10,6 +10,8 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from furiosa_ep.graph.ranks import complete_ranks
+
 MEMORY_LOCATION = "@mem"
 """The external-data location of an initializer that lies in this process; offset is its address."""
 
@@ -78,7 +80,9 @@ class Graph:
     @classmethod
     def from_model(cls, model: onnx.ModelProto) -> "Graph":
         """The graph of `model`; Constant nodes count as initializers and are not among the nodes."""
-        opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in model.opset_import}
+        opsets = {
+            ("" if o.domain == "ai.onnx" else o.domain): o.version for o in model.opset_import
+        }
         proto = model.graph
         tensors = {tensor.name: tensor for tensor in proto.initializer}
         nodes = []
@@ -102,7 +106,7 @@ class Graph:
             for name in (*one.inputs, *_captured(one.proto)):
                 if name:
                     consumers.setdefault(name, []).append(one)
-        return cls(
+        graph = cls(
             nodes=ordered,
             inputs=inputs,
             outputs=tuple(info.name for info in proto.output),
@@ -112,6 +116,8 @@ class Graph:
             _producers=producers,
             _consumers={name: tuple(users) for name, users in consumers.items()},
         )
+        complete_ranks(ordered, types, graph.constant)
+        return graph
 
     def producer(self, name: str) -> Node | None:
         """The node that computes a value; None for inputs and constants."""
