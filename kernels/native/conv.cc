@@ -240,7 +240,7 @@ void Conv::run_block(const Share& share, int64_t first, size_t count, const uint
   const size_t distinct = taps_ / copies_ * count;
   if (gather_) {
     gather(x, first, count, scratch + addresses * sizeof(void*), rows);
-  } else if (window_.identity() && x_.flat()) {
+  } else if (window_.identity() && x_.flat() && x_.height == y_.height && x_.width == y_.width) {
     point_pixels(x_, x, 1, first, count, reinterpret_cast<const void**>(rows));
   } else {
     point_taps(x_, y_, window_, x, outside_.data(), first, count, rows, count);

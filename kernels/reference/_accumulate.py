@@ -34,7 +34,7 @@ def dequantise(accumulator: npt.NDArray[np.int32], multiplier: Array) -> npt.NDA
 
 
 def fma(a: Array, b: Array, c: Array) -> npt.NDArray[np.float32]:
-    """a * b + c of float32 operands, rounded once."""
+    """The sum a * b + c of float32 operands, rounded once."""
     product = np.asarray(a, np.float64) * np.asarray(b, np.float64)  # exact: 48 bits
     addend = np.asarray(c, np.float64)
     total = product + addend

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from furiosa_ep.kernels.reference._accumulate import dequantise, fma, requantise, wrap_int32
-from furiosa_ep.kernels.reference._registry import Attributes, Operands, lookup, reference
+from furiosa_ep.kernels.reference._registry import Attributes, Operands, lookup, present, reference
 
 Array = npt.NDArray[Any]
 
@@ -19,8 +19,8 @@ def conv(operands: Operands, attributes: Attributes, out: Array) -> None:
     f32(accumulator) * multiplier. A byte is requantised, then looked up in the table, then added
     to the residual (as QLinearAdd does), then looked up in the residual table.
     """
-    x, w, bias, multiplier, table, residual, residual_table = operands
-    assert x is not None and w is not None and bias is not None and multiplier is not None
+    x, w, bias, multiplier = (present(operand) for operand in operands[:4])
+    table, residual, residual_table = operands[4:]
     accumulator = wrap_int32(_accumulate(x, w, attributes, out.shape) + bias)
     if out.dtype == np.float32:
         out[...] = dequantise(accumulator, multiplier)

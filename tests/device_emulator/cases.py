@@ -88,8 +88,8 @@ class Case:
         self.constants.extend(bytes(-len(self.constants) % 64))
         layout = contiguous(values.shape)
         layout = Layout(layout.strides, len(self.constants) // values.itemsize, layout.size)
-        dtypes = {"f": DType.F32, "u": DType.U8, "i": DType.I32}
-        dtype = dtypes[values.dtype.kind]
+        dtypes = {"f": DType.F32, "B": DType.U8, "b": DType.I8, "h": DType.I16, "i": DType.I32}
+        dtype = dtypes[values.dtype.char]
         self._operand(dtype, Storage.CONSTANT, values.shape, layout, 0)
         self.constants.extend(values.tobytes())
 
