@@ -65,7 +65,9 @@ def _folds(unit: NodeUnit, known: Container[str]) -> bool:
 
 
 def _support(unit: NodeUnit, graph: Graph, registry: Registry) -> OperatorSupport:
-    support = registry.support(unit, graph)
+    # An input of unknown rank: the whole graph told the partitioner more than the partition does.
+    ranks_known = all(graph.shape(name) is not None for name in graph.inputs)
+    support = registry.support(unit, graph) if ranks_known else registry.entry(unit)
     if isinstance(support, Decline):
         raise CompileError(
             f"unit {unit.label!r} is in a partition, but declined: {support.code}: {support.reason}"
