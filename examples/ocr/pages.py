@@ -97,8 +97,8 @@ WORDS = (
 def render(
     width: int, lines: Sequence[Line], ink: str = "black", paper: str = "white"
 ) -> Image.Image:
-    """An image of the lines, one under the other, as high as they need."""
-    height = sum(size * 2 for size, _ in lines) + 40
+    """An image of the lines, one under the other: three wide to two high, or higher if needed."""
+    height = max(sum(size * 2 for size, _ in lines) + 40, width * 2 // 3)
     page = Image.new("RGB", (width, height), paper)
     draw = ImageDraw.Draw(page)
     top = 30
