@@ -1,10 +1,10 @@
-"""Elementwise arithmetic on several values, broadcast by ONNX's rules: Add, Sub, Mul, Div, Min, Max,
-Sum and Mean.
+"""Elementwise arithmetic on several values: Add, Sub, Mul, Div, Min, Max, Sum and Mean.
 
 ONNX Runtime fuses Add and Mul with their DequantizeLinear and QuantizeLinear to QLinearAdd and
 QLinearMul, where all are there and of one type. Everything else it computes in float32.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +14,7 @@ from furiosa_ep.partitioner.operators.emitting import params_of
 from furiosa_ep.partitioner.operators.expressions import (
     CODE,
     DIV,
+    Code,
     Expression,
     constant_word,
 )
@@ -39,7 +40,7 @@ from furiosa_ep.program.program import DType
 
 @constraint(DeclineCode.NOT_QUANTIZED, QUANTIZE_MODEL)
 def quantized_or_constant(unit: NodeUnit, graph: Graph) -> str | None:
-    """Every input must be uint8 or int8 through DequantizeLinear, or a constant; not all constant."""
+    """Inputs must be uint8 or int8 through DequantizeLinear, or constants; at least one is none."""
     for one in unit.inputs:
         if quantization(one, graph) is None and not is_constant(one, graph):
             return describe(one, graph)
@@ -55,12 +56,12 @@ def is_fused(unit: NodeUnit, graph: Graph) -> bool:
 
 
 def swaps_operands(a: Sequence[int], b: Sequence[int]) -> bool:
-    """Whether QLinearAdd, for operands of these shapes, takes the second one first: it does so
-    where the first stays the same along the innermost axis of the result and the second does not.
+    """Whether QLinearAdd takes the second operand first, for operands of these shapes.
+
+    It does so where, along the innermost axis of the result that is longer than 1, the first
+    operand stays the same and the second does not.
     """
-    rank = max(len(a), len(b))
-    padded = ((1,) * (rank - len(a)) + tuple(a), (1,) * (rank - len(b)) + tuple(b))
-    for first, second in zip(*map(reversed, padded), strict=True):
+    for first, second in itertools.zip_longest(reversed(a), reversed(b), fillvalue=1):
         if (first, second) != (1, 1):
             return first == 1
     return False
@@ -117,17 +118,17 @@ def lower_expression(unit: NodeUnit, builder: Builder) -> DeviceValue:
     step = CODE["Sum" if mean else node.op_type]
     pending: list[Operand] = list(unit.inputs)
     expression = Expression(builder)
-    codes = []
+    codes: list[Code] = []
     shape: tuple[int, ...] = ()
     while pending:
         if expression.full:
-            partial = expression.emit(step(node, codes, builder.graph), None, shape)
+            partial = expression.emit(step(node, codes), None, shape)
             expression = Expression(builder)
             codes = [expression.push_value(partial, None)]
         operand = pending.pop(0)
         codes.append(expression.push(operand))
         shape = np.broadcast_shapes(shape, builder.value(operand).shape)
-    code = step(node, codes, builder.graph)
+    code = step(node, codes)
     if mean:
         code = (*code, constant_word(len(unit.inputs)), (DIV, 0))
     return expression.emit(code, y.params, shape)

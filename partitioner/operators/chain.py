@@ -1,8 +1,7 @@
-"""Elementwise chains: float operators that ONNX Runtime does not fuse, between DequantizeLinear and
-QuantizeLinear nodes.
+"""Elementwise chains: float operators between DequantizeLinear and QuantizeLinear nodes.
 
-A function of one 8-bit value is a table, whatever it computes. Of several values only what code of
-an Expression can say is possible.
+ONNX Runtime does not fuse them. A function of one 8-bit value is a table, whatever it computes. Of
+several values only what the code of an Expression can say is possible.
 """
 
 from collections.abc import Iterator
@@ -43,8 +42,9 @@ def operators(unit: NodeUnit) -> list[Node]:
 
 
 def varying_axes(unit: NodeUnit, graph: Graph) -> set[int] | None:
-    """The axes, counted from the last (-1), along which constants of the chain differ; None where
-    a constant changes the value's shape, or may do so.
+    """The axes, counted from the last (-1), along which constants of the chain differ.
+
+    None where a constant changes the value's shape, or may do so.
     """
     shape = graph.shape(unit.inputs[0].name)
     axes: set[int] = set()
@@ -83,9 +83,10 @@ def table_axis(unit: NodeUnit, graph: Graph) -> tuple[bool, int | None]:
 
 @constraint(DeclineCode.NO_KERNEL, "Quantize the values between these operators.")
 def one_value_or_arithmetic(unit: NodeUnit, graph: Graph) -> str | None:
-    """A chain of elementwise operators in float must be a function of one 8-bit value, with
-    constants that differ along one axis at most, or of up to 4 values with Add, Sub, Mul, Div, Min,
-    Max, Sum, Mean, Neg, Abs, Sqrt, Relu and Clip only.
+    """Float operators between QDQ must be one value's function, or arithmetic on up to 4 values.
+
+    A function of one 8-bit value may have constants that differ along one axis. Arithmetic is Add,
+    Sub, Mul, Div, Min, Max, Sum, Mean, Neg, Abs, Sqrt, Relu and Clip.
     """
     if table_axis(unit, graph)[0]:
         return None
@@ -108,7 +109,7 @@ def _words(unit: NodeUnit, graph: Graph) -> int:
         codes: list[Code] = [
             ((0, 0),) * (lengths.get(name, 1) if name else 0) for name in node.inputs
         ]
-        lengths[node.outputs[0]] = len(CODE[node.op_type](node, codes, graph))
+        lengths[node.outputs[0]] = len(CODE[node.op_type](node, codes))
     return max(lengths.values(), default=1)
 
 
@@ -133,28 +134,23 @@ def lower(unit: NodeUnit, builder: Builder) -> None:
 
 def _lower_expressions(unit: NodeUnit, builder: Builder) -> None:
     graph = builder.graph
-    quantizes = {node.outputs[0]: node.inputs[0] for node in unit.nodes if is_quantize(node)}
+    results = {node.outputs[0]: node.inputs[0] for node in unit.nodes if is_quantize(node)}
+    leaves = {
+        node.outputs[0]: dequantized(graph, node) for node in unit.nodes if is_dequantize(node)
+    }
     for output in unit.outputs:
         expression = Expression(builder)
-        dequantizes = {
-            node.outputs[0]: dequantized(graph, node) for node in unit.nodes if is_dequantize(node)
-        }
         codes: dict[str, Code] = {"": ()}
         shapes: dict[str, tuple[int, ...]] = {"": ()}
-
-        def read(name: str) -> None:
-            operand = dequantizes.get(name, Operand(name, None))
-            codes[name] = expression.push(operand)
-            shapes[name] = builder.value(operand).shape
-
-        for node in _needed(unit, quantizes[output.name]):
+        for node in _needed(unit, results[output.name]):
             for name in node.inputs:
                 if name not in codes:
-                    read(name)
-            inputs = [codes[name] for name in node.inputs]
-            codes[node.outputs[0]] = CODE[node.op_type](node, inputs, graph)
-            shapes[node.outputs[0]] = np.broadcast_shapes(*(shapes[name] for name in node.inputs))
-        source = quantizes[output.name]
+                    leaf = leaves.get(name, Operand(name, None))
+                    codes[name], shapes[name] = expression.push(leaf), builder.value(leaf).shape
+            (result,) = node.outputs
+            codes[result] = CODE[node.op_type](node, [codes[name] for name in node.inputs])
+            shapes[result] = np.broadcast_shapes(*(shapes[name] for name in node.inputs))
+        source = results[output.name]
         builder.set(output, expression.emit(codes[source], output.params, shapes[source]))
 
 

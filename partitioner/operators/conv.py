@@ -40,6 +40,10 @@ from furiosa_ep.partitioner.support import (
 from furiosa_ep.program.program import DType
 
 
+BIAS_SCALE_RELATIVE, BIAS_SCALE_ABSOLUTE = 1e-2, 1e-6
+"""How far ONNX Runtime lets the scale of a bias be from the product, to fuse the unit (1.31)."""
+
+
 @constraint(DeclineCode.NOT_QUANTIZED, QUANTIZE_MODEL)
 def quantized_weights(unit: NodeUnit, graph: Graph) -> str | None:
     """Weights must be int8 or uint8, through DequantizeLinear."""
@@ -63,12 +67,29 @@ def scale_per_output_channel(unit: NodeUnit, graph: Graph) -> str | None:
 
 @constraint(DeclineCode.DTYPE, "Quantize the bias to int32 with the scale of input times weights.")
 def integer_bias(unit: NodeUnit, graph: Graph) -> str | None:
-    """The bias must be absent or int32 through DequantizeLinear."""
+    """The bias must be absent, or int32 with zero point 0 through DequantizeLinear."""
     if not present(unit, 2):
         return None
     bias = operand(unit, 2)
-    if graph.dtype(bias.name) != TensorProto.INT32 or bias.scales is None:
+    zeros = bias.zero_points is None or not bias.zero_points.any()
+    if graph.dtype(bias.name) != TensorProto.INT32 or bias.scales is None or not zeros:
         return describe(bias, graph)
+    return None
+
+
+@constraint(DeclineCode.QUANT_PARAMS, "Quantize the bias with the scale of input times weights.")
+def bias_scale_of_products(unit: NodeUnit, graph: Graph) -> str | None:
+    """The scale of the bias must be that of the input times that of the weights."""
+    if not present(unit, 2):
+        return None
+    x, weights, bias = unit.inputs[:3]
+    if x.params is None or weights.scales is None or bias.scales is None:
+        return None
+    products = x.params.scale * weights.scales
+    if bias.scales.size < products.size or not np.allclose(
+        bias.scales, products, BIAS_SCALE_RELATIVE, BIAS_SCALE_ABSOLUTE
+    ):
+        return f"{describe(bias, graph)} with scale {bias.scales} for {products}"
     return None
 
 
@@ -177,6 +198,7 @@ CONSTRAINTS = (
     constant(2, "bias"),
     scale_per_output_channel,
     integer_bias,
+    bias_scale_of_products,
     same_dtype(0),
     usable_scales,
     known_auto_pad,

@@ -1,4 +1,4 @@
-"""ConvTranspose: in float32 between DequantizeLinear and QuantizeLinear, as ONNX Runtime runs it."""
+"""ConvTranspose: in float32 between DequantizeLinear and QuantizeLinear, as ONNX Runtime does."""
 
 import numpy as np
 

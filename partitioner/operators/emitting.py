@@ -75,16 +75,31 @@ def lookup(value: DeviceValue, table: Table, signed: bool, builder: Builder) -> 
 
 
 def requantize(
+    value: DeviceValue, source: QuantParams, target: QuantParams, builder: Builder
+) -> DeviceValue:
+    """`value` with other quantization parameters."""
+    if source == target:
+        return value
+    table = Table(lambda: requantize_table(source, target))
+    return lookup(value, table, target.signed, builder)
+
+
+def convert(
     value: DeviceValue,
     source: QuantParams | None,
     target: QuantParams | None,
     builder: Builder,
 ) -> DeviceValue:
-    """`value` with other quantization parameters; None stands for bytes that stay as they are."""
-    if source == target or source is None or target is None:
+    """What an operator that moves bytes hands on, given its quantization `source`.
+
+    It gets that of the output, becomes float32 where the output has none, or stays as it is where
+    the operator is not quantized at all (None).
+    """
+    if source is None:
         return value
-    table = Table(lambda: requantize_table(source, target))
-    return lookup(value, table, target.signed, builder)
+    if target is None:
+        return builder.emit("Dequantize", [value], value.shape, DType.F32, params=source)
+    return requantize(value, source, target, builder)
 
 
 def finish(
@@ -92,11 +107,11 @@ def finish(
 ) -> None:
     """Declare the unit's output to be `value`, which has the quantization `source`."""
     (output, *_) = unit.outputs
-    builder.set(output, requantize(value, source, output.params, builder))
+    builder.set(output, convert(value, source, output.params, builder))
 
 
 def integers(unit: NodeUnit, builder: Builder, name: str, position: int) -> list[int] | None:
-    """What newer opsets have as an input and older ones as an attribute; None where it is absent."""
+    """What newer opsets have as an input, older ones as an attribute; None where it is absent."""
     if name in unit.node.attributes:
         value = unit.node.attributes[name]
         return [int(one) for one in (value if isinstance(value, list) else [value])]

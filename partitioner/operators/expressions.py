@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from furiosa_ep.graph import DeviceValue, Graph, Node, QuantParams
+from furiosa_ep.graph import DeviceValue, Node, QuantParams
+from furiosa_ep.partitioner.operators.emitting import reshape
 from furiosa_ep.partitioner.operators.numerics import dequantize
 from furiosa_ep.partitioner.operators.rules import quantization
 from furiosa_ep.partitioner.support import Builder, Operand
@@ -42,7 +43,7 @@ class Expression:
         return len(self._values) == MAX_OPERANDS
 
     def push(self, operand: Operand) -> Code:
-        """Code that pushes a value: 8-bit ones dequantized, constants of one element as they are."""
+        """Code that pushes a value: dequantized, or a constant of one element as it is."""
         array = self._builder.graph.constant(operand.name)
         if array is None:
             params = quantization(operand, self._builder.graph)
@@ -63,16 +64,19 @@ class Expression:
 
     def emit(self, code: Code, y_params: QuantParams | None, shape: Sequence[int]) -> DeviceValue:
         """The value of the code, quantized with `y_params` or float where that is None."""
-        return self._builder.emit(
+        # Constants that are part of the code may have had more dims, all of them 1.
+        own = np.broadcast_shapes(*(value.shape for value in self._values))
+        value = self._builder.emit(
             "Expression",
             self._values,
-            shape,
+            own,
             DType.F32 if y_params is None else DType.U8,
             signed=y_params is not None and y_params.signed,
             params=tuple(self._params),
             y_params=y_params,
             code=code,
         )
+        return reshape(value, shape, self._builder)
 
 
 def constant_word(value: float | np.floating[Any]) -> Word:
@@ -92,27 +96,27 @@ def real_constant(operand: Operand, array: npt.NDArray[Any]) -> npt.NDArray[np.f
     return dequantize(array, scales, zero_points)
 
 
-def _fold(op: int) -> Callable[[Node, Sequence[Code], Graph], Code]:
-    def code(node: Node, inputs: Sequence[Code], graph: Graph) -> Code:
+def _fold(op: int) -> Callable[[Node, Sequence[Code]], Code]:
+    def code(node: Node, inputs: Sequence[Code]) -> Code:
         first, *rest = inputs
         return first + tuple(word for one in rest for word in (*one, (op, 0)))
 
     return code
 
 
-def _mean(node: Node, inputs: Sequence[Code], graph: Graph) -> Code:
-    return (*_fold(ADD)(node, inputs, graph), constant_word(len(inputs)), (DIV, 0))
+def _mean(node: Node, inputs: Sequence[Code]) -> Code:
+    return (*_fold(ADD)(node, inputs), constant_word(len(inputs)), (DIV, 0))
 
 
-def _unary(op: int) -> Callable[[Node, Sequence[Code], Graph], Code]:
-    return lambda node, inputs, graph: (*inputs[0], (op, 0))
+def _unary(op: int) -> Callable[[Node, Sequence[Code]], Code]:
+    return lambda node, inputs: (*inputs[0], (op, 0))
 
 
-def _relu(node: Node, inputs: Sequence[Code], graph: Graph) -> Code:
+def _relu(node: Node, inputs: Sequence[Code]) -> Code:
     return (*inputs[0], constant_word(0.0), (MAX, 0))
 
 
-def _clip(node: Node, inputs: Sequence[Code], graph: Graph) -> Code:
+def _clip(node: Node, inputs: Sequence[Code]) -> Code:
     code = inputs[0]
     for position, (name, op) in enumerate((("min", MAX), ("max", MIN)), 1):
         if name in node.attributes:
@@ -122,7 +126,7 @@ def _clip(node: Node, inputs: Sequence[Code], graph: Graph) -> Code:
     return code
 
 
-CODE: Mapping[str, Callable[[Node, Sequence[Code], Graph], Code]] = {
+CODE: Mapping[str, Callable[[Node, Sequence[Code]], Code]] = {
     "Add": _fold(ADD),
     "Sum": _fold(ADD),
     "Sub": _fold(SUB),
@@ -134,7 +138,7 @@ CODE: Mapping[str, Callable[[Node, Sequence[Code], Graph], Code]] = {
     "Neg": _unary(NEG),
     "Abs": _unary(ABS),
     "Sqrt": _unary(SQRT),
-    "Identity": lambda node, inputs, graph: inputs[0],
+    "Identity": lambda node, inputs: inputs[0],
     "Relu": _relu,
     "Clip": _clip,
 }

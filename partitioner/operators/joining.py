@@ -1,11 +1,11 @@
 """Larger values from smaller ones: Concat, Pad, Expand and Tile."""
 
 import numpy as np
-import numpy.typing as npt
 
-from furiosa_ep.graph import DeviceValue, Graph
+from furiosa_ep.graph import DeviceValue, Graph, QuantParams
 from furiosa_ep.partitioner.operators.emitting import (
     expand,
+    finish,
     integers,
     movement,
     requantize,
@@ -13,16 +13,17 @@ from furiosa_ep.partitioner.operators.emitting import (
     slice_axes,
 )
 from furiosa_ep.partitioner.operators.expressions import real_constant
-from furiosa_ep.partitioner.operators.numerics import quantize
+from furiosa_ep.partitioner.operators.numerics import dequantize, quantize
 from furiosa_ep.partitioner.operators.rules import (
     EIGHT_BIT,
+    HAS_AXES,
     MOVEMENT,
     attribute,
     describe,
     eight_bit,
     known,
+    present,
     quantization,
-    rank,
     representable,
     usable_scales,
 )
@@ -50,25 +51,41 @@ def all_alike(unit: NodeUnit, graph: Graph) -> str | None:
     return ", ".join(describe(one, graph) for one in unit.inputs) if len(kinds) > 1 else None
 
 
+@constraint(DeclineCode.NOT_QUANTIZED, "Quantize the result of the Concat.")
+def one_quantization(unit: NodeUnit, graph: Graph) -> str | None:
+    """Without QuantizeLinear behind it, all inputs must have one scale and zero point."""
+    found = {quantization(one, graph) for one in unit.inputs}
+    if unit.outputs[0].params is not None or len(found) == 1:
+        return None
+    return f"{len(found)} different ones, output {describe(unit.outputs[0], graph)}"
+
+
 def lower_concat(unit: NodeUnit, builder: Builder) -> None:
     """One Concat, behind a Lookup for each input with other quantization parameters."""
     (y,) = unit.outputs
+    first = quantization(unit.inputs[0], builder.graph)
     parts = []
     for one in unit.inputs:
         source = quantization(one, builder.graph)
-        parts.append(requantize(builder.value(one), source, y.params, builder))
+        part = builder.value(one)
+        if source is not None and y.params is not None:
+            part = requantize(part, source, y.params, builder)
+        parts.append(part)
     axis = unit.node.attributes["axis"] % len(parts[0].shape)
     shape = list(parts[0].shape)
     shape[axis] = sum(part.shape[axis] for part in parts)
     signed = parts[0].signed
-    builder.set(y, builder.emit("Concat", parts, shape, signed=signed, axis=axis))
+    whole = builder.emit("Concat", parts, shape, signed=signed, axis=axis)
+    finish(unit, builder, whole, y.params or first)
 
 
 def lower_pad(unit: NodeUnit, builder: Builder) -> None:
     """Pad: negative pads as a Slice, the others by mode; the value quantized as the output is."""
-    (y,) = unit.outputs
     source = quantization(unit.inputs[0], builder.graph)
-    x = requantize(builder.value(unit.inputs[0]), source, y.params, builder)
+    target = unit.outputs[0].params or source
+    x = builder.value(unit.inputs[0])
+    if source is not None and target is not None:
+        x = requantize(x, source, target, builder)
     rank = len(x.shape)
     given = integers(unit, builder, "pads", 1) or []
     axes = integers(unit, builder, "axes", 3)
@@ -78,23 +95,30 @@ def lower_pad(unit: NodeUnit, builder: Builder) -> None:
         begins[axis], ends[axis] = given[position], given[position + len(axes)]
     mode = unit.node.attributes.get("mode", "constant")
     if mode == "constant":
-        builder.set(y, _pad_constant(x, begins, ends, pad_value(unit, builder), builder))
+        value = pad_value(unit, builder.graph, target)
+        padded = _pad_constant(x, begins, ends, value + 128 * (x.signed and not target), builder)
     else:
-        builder.set(y, _pad_by_gather(x, begins, ends, mode, builder))
+        padded = _pad_by_gather(x, begins, ends, mode, builder)
+    finish(unit, builder, padded, target)
 
 
-def pad_value(unit: NodeUnit, builder: Builder) -> int:
-    """The stored byte that a Pad of mode constant fills with."""
-    (y,) = unit.outputs
-    name = unit.inputs[2].name if len(unit.inputs) > 2 else ""
-    array = builder.graph.constant(name) if name else None
-    if y.params is None:
-        code = 0 if array is None else int(array.reshape(-1)[0])
-        return code + 128 if builder.value(unit.inputs[0]).signed else code
-    real: npt.ArrayLike = unit.node.attributes.get("value", 0.0)
-    if array is not None:
-        real = real_constant(unit.inputs[2], array).reshape(-1)[0]
-    return int(quantize(real, y.params))
+def pad_real(unit: NodeUnit, graph: Graph) -> np.float32:
+    """The real number that a quantized Pad of mode constant fills with."""
+    array = graph.constant(unit.inputs[2].name) if present(unit, 2) else None
+    if array is None:
+        return np.float32(unit.node.attributes.get("value", 0.0))
+    return np.float32(real_constant(unit.inputs[2], array).reshape(-1)[0])
+
+
+def pad_value(unit: NodeUnit, graph: Graph, target: QuantParams | None) -> int:
+    """The stored byte of quantization `target` that a Pad of mode constant fills with.
+
+    Where that is None, the integer that the model names.
+    """
+    if target is not None:
+        return int(quantize(pad_real(unit, graph), target))
+    array = graph.constant(unit.inputs[2].name) if present(unit, 2) else None
+    return 0 if array is None else int(array.reshape(-1)[0])
 
 
 def _pad_constant(
@@ -134,11 +158,31 @@ def _pad_by_gather(
 @constraint(DeclineCode.DTYPE, "Make the value a constant of one element.")
 def padding_value(unit: NodeUnit, graph: Graph) -> str | None:
     """The value to pad with must be a constant of one element, or absent."""
-    one = unit.inputs[2] if len(unit.inputs) > 2 else None
-    if one is None or not one.name:
+    if not present(unit, 2):
         return None
-    array = graph.constant(one.name)
-    return describe(one, graph) if array is None or array.size != 1 else None
+    array = graph.constant(unit.inputs[2].name)
+    return describe(unit.inputs[2], graph) if array is None or array.size != 1 else None
+
+
+@constraint(DeclineCode.NOT_QUANTIZED, "Quantize the result of the Pad.")
+def value_in_codes(unit: NodeUnit, graph: Graph) -> str | None:
+    """Without QuantizeLinear behind it, Pad must fill with a value that the input can have."""
+    source = quantization(unit.inputs[0], graph)
+    if source is None or unit.outputs[0].params is not None:
+        return None
+    real = pad_real(unit, graph)
+    code = quantize(real, source)
+    return None if dequantize(code, source.scale, source.stored_zero_point) == real else f"{real}"
+
+
+@constraint(DeclineCode.ATTRIBUTE, "Crop with Slice.")
+def only_constant_crops(unit: NodeUnit, graph: Graph) -> str | None:
+    """Pads must not be negative where the mode is not constant."""
+    if unit.node.attributes.get("mode", "constant") == "constant":
+        return None
+    array = graph.constant(unit.node.input(1))
+    pads = unit.node.attributes.get("pads", [] if array is None else array.tolist())
+    return f"pads {pads}" if min(pads, default=0) < 0 else None
 
 
 def to_shape(unit: NodeUnit, builder: Builder, x: DeviceValue) -> DeviceValue:
@@ -165,7 +209,7 @@ SUPPORT = (
     OperatorSupport(
         "Concat",
         lower_concat,
-        (eight_bit, all_alike, usable_scales, rank(0, 1, 8), representable),
+        (eight_bit, all_alike, one_quantization, usable_scales, HAS_AXES, representable),
         since=4,
     ),
     OperatorSupport(
@@ -174,10 +218,12 @@ SUPPORT = (
         (
             eight_bit,
             usable_scales,
-            rank(0, 1, 8),
+            HAS_AXES,
             attribute("mode", MODES, "constant"),
             known(1, "pads"),
             padding_value,
+            value_in_codes,
+            only_constant_crops,
             known(3, "axes"),
             representable,
         ),
@@ -186,13 +232,13 @@ SUPPORT = (
     OperatorSupport(
         "Expand",
         movement(to_shape),
-        (*MOVEMENT, rank(0, 0, 8), known(1, "shape", optional=False)),
+        (*MOVEMENT, HAS_AXES, known(1, "shape", optional=False)),
         since=8,
     ),
     OperatorSupport(
         "Tile",
         movement(tile),
-        (*MOVEMENT, rank(0, 1, 8), known(1, "repeats", optional=False)),
+        (*MOVEMENT, HAS_AXES, known(1, "repeats", optional=False)),
         since=6,
     ),
 )

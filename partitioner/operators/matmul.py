@@ -1,4 +1,4 @@
-"""Gemm and MatMul: with constant weights a 1x1 convolution over rows, else a product of matrices."""
+"""Gemm and MatMul: a 1x1 convolution over rows where weights are constant, else a product."""
 
 import numpy as np
 import numpy.typing as npt

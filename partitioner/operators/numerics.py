@@ -1,6 +1,6 @@
-"""The float32 formulas that lowerings share, with the order of roundings of ONNX Runtime's CPU kernels.
+"""The float32 formulas that lowerings share, rounded as in ONNX Runtime's CPU kernels.
 
-Every step is one float32 operation; docs/numerics.md derives them.
+Every step is one float32 operation.
 """
 
 import numpy as np

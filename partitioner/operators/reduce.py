@@ -1,4 +1,4 @@
-"""Along axes: ReduceMean, ReduceSum, ReduceMax, ReduceMin, ReduceL2, LpNormalization and Softmax."""
+"""Along axes: the Reduce operators, LpNormalization and Softmax."""
 
 import math
 
@@ -13,6 +13,7 @@ from furiosa_ep.partitioner.operators.emitting import (
     reshape,
 )
 from furiosa_ep.partitioner.operators.rules import (
+    HAS_AXES,
     MOVEMENT,
     UNARY,
     describe,
@@ -22,7 +23,6 @@ from furiosa_ep.partitioner.operators.rules import (
     present,
     quantization,
     quantized_inputs,
-    rank,
     representable,
     same_dtype,
     usable_scales,
@@ -175,15 +175,15 @@ def p_is_1_or_2(unit: NodeUnit, graph: Graph) -> str | None:
     return None if p in (1, 2) else f"p={p}, input {describe(unit.inputs[0], graph)}"
 
 
-_FLOAT = (quantized_inputs(0), float_between, usable_scales, representable, rank(0, 1, 8))
+_FLOAT = (quantized_inputs(0), float_between, usable_scales, representable, HAS_AXES)
 _AXES = (known(1, "axes"), reduces_something)
 
 SUPPORT = (
     *(OperatorSupport(one, lower_reduce, (*_FLOAT, *_AXES)) for one in REDUCTIONS),
     *(
-        OperatorSupport(one, lower_extremum, (*MOVEMENT, rank(0, 1, 8), *_AXES))
+        OperatorSupport(one, lower_extremum, (*MOVEMENT, HAS_AXES, *_AXES))
         for one in ("ReduceMax", "ReduceMin")
     ),
     OperatorSupport("LpNormalization", lower_lp_normalization, (*_FLOAT, p_is_1_or_2)),
-    OperatorSupport("Softmax", lower_softmax, (*UNARY, rank(0, 1, 8), same_dtype(0))),
+    OperatorSupport("Softmax", lower_softmax, (*UNARY, HAS_AXES, same_dtype(0))),
 )

@@ -1,6 +1,4 @@
-"""Other shapes of the same elements in the same order: Reshape, Flatten, Squeeze, Unsqueeze,
-Identity and Dropout.
-"""
+"""Elements in the same order: Reshape, Flatten, Squeeze, Unsqueeze, Identity and Dropout."""
 
 import math
 

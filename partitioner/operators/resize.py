@@ -9,6 +9,7 @@ from furiosa_ep.graph import DeviceValue, Graph
 from furiosa_ep.kernels.reference.resize_linear import interpolation
 from furiosa_ep.partitioner.operators.emitting import finish, reshape
 from furiosa_ep.partitioner.operators.rules import (
+    HAS_AXES,
     MOVEMENT,
     attribute,
     describe,
@@ -16,7 +17,6 @@ from furiosa_ep.partitioner.operators.rules import (
     operand,
     present,
     quantization,
-    rank,
 )
 from furiosa_ep.partitioner.support import (
     Builder,
@@ -42,7 +42,7 @@ NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 def source_coordinate(
     resized: int, original: int, scale: np.float32, transform: str
 ) -> npt.NDArray[np.float32]:
-    """Where each resized index lies in the original axis, in float32 as ONNX Runtime computes it."""
+    """Where each resized index lies in the original axis, in float32 as in ONNX Runtime."""
     index = np.arange(resized, dtype=np.float32)
     half, one = np.float32(0.5), np.float32(1)
     match transform:
@@ -107,10 +107,10 @@ def factors(
     policy = node.attributes.get("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch":
         pick = min if policy == "not_larger" else max
-        scale = pick(np.float32(s) / np.float32(shape[a]) for a, s in zip(axes, sizes, strict=True))
+        ratio = pick(np.float32(s) / np.float32(shape[a]) for a, s in zip(axes, sizes, strict=True))
         for axis in axes:
-            ratios[axis] = scale
-            dims[axis] = int(np.floor(scale * np.float32(shape[axis]) + np.float32(0.5)))
+            ratios[axis] = ratio
+            dims[axis] = int(np.floor(ratio * np.float32(shape[axis]) + np.float32(0.5)))
         return dims, ratios
     for axis, size in zip(axes, sizes, strict=True):
         dims[axis] = int(size)
@@ -214,9 +214,7 @@ def known_mode(unit: NodeUnit, graph: Graph) -> str | None:
 
 @constraint(DeclineCode.SHAPE, "Resize height and width of an image only.")
 def image_if_linear(unit: NodeUnit, graph: Graph) -> str | None:
-    """Linear interpolation must be of height and width of an image or matrix, with known factors of
-    1 for the other axes.
-    """
+    """Linear interpolation must change the height and width of an image only."""
     if unit.node.attributes.get("mode", "nearest") == "nearest":
         return None
     shape = graph.shape(unit.inputs[0].name) or ()
@@ -260,7 +258,7 @@ def sized(unit: NodeUnit, graph: Graph) -> str | None:
 
 _SHARED = (
     *MOVEMENT,
-    rank(0, 1, 8),
+    HAS_AXES,
     attribute("nearest_mode", NEAREST_MODES, "round_prefer_floor"),
     known_mode,
     sized,

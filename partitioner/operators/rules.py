@@ -68,7 +68,9 @@ def is_constant(one: Operand, graph: Graph) -> bool:
     return graph.is_constant(one.name)
 
 
-def _documented(code: DeclineCode, requirement: str, mend: str = "") -> Any:
+def _documented(
+    code: DeclineCode, requirement: str, mend: str = ""
+) -> Callable[[Callable[[NodeUnit, Graph], str | None]], Constraint]:
     """`constraint` for a function whose requirement is put together from values."""
 
     def decorate(function: Callable[[NodeUnit, Graph], str | None]) -> Constraint:
@@ -95,7 +97,7 @@ def quantized_inputs(*positions: int) -> Constraint:
                 return f"input {position} is {_quantization_text(one, graph)}"
         return None
 
-    return inputs_quantized  # type: ignore[no-any-return]
+    return inputs_quantized
 
 
 @constraint(DeclineCode.NOT_QUANTIZED, QUANTIZE_MODEL)
@@ -109,16 +111,16 @@ def quantized_output(unit: NodeUnit, graph: Graph) -> str | None:
 
 @constraint(DeclineCode.NOT_QUANTIZED, QUANTIZE_MODEL)
 def eight_bit(unit: NodeUnit, graph: Graph) -> str | None:
-    """The data must be uint8 or int8, on both sides of the operator: as they are, or through
-    DequantizeLinear and QuantizeLinear with one scale.
-    """
+    """The data must be uint8 or int8, as they are or through DequantizeLinear with one scale."""
     one = operand(unit, 0)
-    quantized = quantization(one, graph) is not None
-    if not quantized and (graph.dtype(one.name) not in EIGHT_BIT or one.scales is not None):
+    if quantization(one, graph) is not None:
+        for position, output in enumerate(unit.outputs):
+            dtype = graph.dtype(output.name) if output.name else TensorProto.FLOAT
+            if output.params is None and dtype not in (TensorProto.FLOAT, None):
+                return f"output {position} is {_quantization_text(output, graph)}"
+        return None
+    if graph.dtype(one.name) not in EIGHT_BIT or one.scales is not None:
         return f"input 0 is {_quantization_text(one, graph)}"
-    for position, output in enumerate(unit.outputs):
-        if output.name and (output.params is not None) != quantized:
-            return f"output {position} is {_quantization_text(output, graph)}"
     return None
 
 
@@ -129,9 +131,7 @@ def _quantization_text(one: Operand, graph: Graph) -> str:
     return text
 
 
-@constraint(
-    DeclineCode.QUANT_PARAMS, "Calibrate again: such a scale comes from empty or broken data."
-)
+@constraint(DeclineCode.QUANT_PARAMS, "Calibrate again: such a scale comes from broken data.")
 def usable_scales(unit: NodeUnit, graph: Graph) -> str | None:
     """Every scale must be a positive, finite number."""
     for one in (*unit.inputs, *unit.outputs):
@@ -142,29 +142,29 @@ def usable_scales(unit: NodeUnit, graph: Graph) -> str | None:
     return None
 
 
-def rank(position: int, lowest: int, highest: int) -> Constraint:
-    """The rank of an input is known and within limits."""
+def rank(position: int, lowest: int, highest: int, *, known: bool = True) -> Constraint:
+    """The rank of an input is within limits; `known`: and it must be known."""
     allowed = f"{lowest}" if lowest == highest else f"{lowest} to {highest}"
+    how = "a known rank" if known else "a rank"
 
-    @_documented(
-        DeclineCode.RANK, f"Input {position} must have a known rank: {allowed}.", INFER_SHAPES
-    )
+    @_documented(DeclineCode.RANK, f"Input {position} must have {how} of {allowed}.", INFER_SHAPES)
     def rank_within(unit: NodeUnit, graph: Graph) -> str | None:
         one = operand(unit, position)
         shape = graph.shape(one.name)
         if shape is None:
-            return f"{describe(one, graph)} of unknown rank"
+            return f"{describe(one, graph)} of unknown rank" if known else None
         if not lowest <= len(shape) <= highest:
             return f"{describe(one, graph)} of rank {len(shape)}"
         return None
 
-    return rank_within  # type: ignore[no-any-return]
+    return rank_within
 
 
 @constraint(DeclineCode.RANK, "Reshape to fewer dims around this operator.")
 def representable(unit: NodeUnit, graph: Graph) -> str | None:
     """Tensors must have at most 8 dims, none of them 0."""
-    for one in (*unit.inputs, *unit.outputs):
+    data = [one for one in unit.inputs if one.scales is not None or not is_constant(one, graph)]
+    for one in (*data, *unit.outputs):
         shape = graph.shape(one.name) if one.name else None
         if shape is not None and (len(shape) > MAX_RANK or 0 in shape):
             return describe(one, graph)
@@ -187,7 +187,7 @@ def constant(position: int, what: str, *, optional: bool = True) -> Constraint:
             return None if optional else "nothing"
         return None if graph.is_constant(one.name) else describe(one, graph)
 
-    return is_constant_input  # type: ignore[no-any-return]
+    return is_constant_input
 
 
 def known(position: int, what: str, *, optional: bool = True) -> Constraint:
@@ -204,7 +204,7 @@ def known(position: int, what: str, *, optional: bool = True) -> Constraint:
             return None if optional else "nothing"
         return None if known_at_compile_time(graph, one.name) else describe(one, graph)
 
-    return known_before_the_run  # type: ignore[no-any-return]
+    return known_before_the_run
 
 
 def attribute(name: str, allowed: Sequence[Any], default: Any) -> Constraint:
@@ -216,7 +216,7 @@ def attribute(name: str, allowed: Sequence[Any], default: Any) -> Constraint:
         value = unit.node.attributes.get(name, default)
         return None if value in allowed else f"{name}={value!r}"
 
-    return attribute_allowed  # type: ignore[no-any-return]
+    return attribute_allowed
 
 
 @constraint(DeclineCode.ATTRIBUTE, "Leave the other outputs away where nothing reads them.")
@@ -264,7 +264,7 @@ def same_dtype(*positions: int) -> Constraint:
             return ", ".join(describe(one, graph) for one in values)
         return None
 
-    return same  # type: ignore[no-any-return]
+    return same
 
 
 UNARY: tuple[Constraint, ...] = (
@@ -277,3 +277,6 @@ UNARY: tuple[Constraint, ...] = (
 
 MOVEMENT: tuple[Constraint, ...] = (eight_bit, usable_scales, one_output, representable)
 """For operators that move bytes and compute nothing."""
+
+HAS_AXES = rank(0, 1, MAX_RANK, known=False)
+"""For operators with an axis, of whatever rank."""

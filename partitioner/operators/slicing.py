@@ -4,18 +4,18 @@ import numpy as np
 
 from furiosa_ep.graph import DeviceValue, Graph
 from furiosa_ep.partitioner.operators.emitting import (
+    convert,
     integers,
     movement,
-    requantize,
     reshape,
     slice_axes,
 )
 from furiosa_ep.partitioner.operators.rules import (
+    HAS_AXES,
     MOVEMENT,
     eight_bit,
     known,
     quantization,
-    rank,
     representable,
     usable_scales,
 )
@@ -67,7 +67,7 @@ def lower_split(unit: NodeUnit, builder: Builder) -> None:
         start += size
         if output.name:
             part = slice_axes(x, starts, shape, builder)
-            builder.set(output, requantize(part, source, output.params, builder))
+            builder.set(output, convert(part, source, output.params, builder))
 
 
 def gather(unit: NodeUnit, builder: Builder, x: DeviceValue) -> DeviceValue:
@@ -117,12 +117,12 @@ SUPPORT = (
     OperatorSupport(
         "Split",
         lower_split,
-        (eight_bit, usable_scales, rank(0, 1, 8), known(1, "split"), representable),
+        (eight_bit, usable_scales, HAS_AXES, known(1, "split"), representable),
         since=2,
     ),
     OperatorSupport(
         "Gather",
         movement(gather),
-        (*MOVEMENT, rank(0, 1, 8), known(1, "indices", optional=False), indices_in_range),
+        (*MOVEMENT, HAS_AXES, known(1, "indices", optional=False), indices_in_range),
     ),
 )

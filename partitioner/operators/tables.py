@@ -1,4 +1,4 @@
-"""Functions of one 8-bit value: whatever they compute, the NPU holds them as a table of 256 bytes."""
+"""Functions of one 8-bit value: whatever they compute, a table of 256 bytes holds them."""
 
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner.operators.emitting import lookup

@@ -1,4 +1,4 @@
-"""Windows that slide over one or two spatial axes: the geometry of Conv, ConvTranspose and pools."""
+"""Windows that slide over one or two axes: the geometry of Conv, ConvTranspose and pools."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
