@@ -158,7 +158,7 @@ def _decline(
         return Decline(
             DeclineCode.NO_KERNEL,
             f"The NPU has no control flow. Found: {unit.node.op_type} with a subgraph.",
-            "Nodes inside of the subgraph can go to the NPU.",
+            "Unroll the loop, or take the branch in your program.",
         )
     if _is_shape_arithmetic(unit, graph):
         return None

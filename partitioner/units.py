@@ -21,10 +21,24 @@ from furiosa_ep.partitioner.quantization import (
 from furiosa_ep.partitioner.support import NodeUnit, Operand
 
 ELEMENTWISE = frozenset(
-    {"Abs", "Add", "Ceil", "Celu", "Clip", "Cos", "Div", "Elu", "Erf", "Exp", "Floor", "Gelu"}
+    {"Abs", "Acos", "Acosh", "Add", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Celu", "Clip"}
+    | {"Cos", "Cosh", "Div", "Elu", "Erf", "Exp", "FastGelu", "Floor", "Gelu"}
     | {"HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log", "Max", "Mean", "Min", "Mish"}
     | {"Mul", "Neg", "PRelu", "Pow", "QuickGelu", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid"}
-    | {"Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Swish", "Tan", "Tanh"}
+    | {
+        "Shrink",
+        "Sign",
+        "Sin",
+        "Sinh",
+        "Softplus",
+        "Softsign",
+        "Sqrt",
+        "Sub",
+        "Sum",
+        "Swish",
+        "Tan",
+        "Tanh",
+    }
     | {"ThresholdedRelu"}
 )
 """Operators that compute every element from the elements at the same place."""

@@ -49,6 +49,11 @@ def registry_of(*names: str, constraints: tuple[Constraint, ...] = ()) -> Regist
     """Support for operators of the default domain, QuantizeLinear and DequantizeLinear included;
     "Chain" is the pseudo operator."""
     borders = ("QuantizeLinear", "DequantizeLinear")
-    entries = [OperatorSupport(name, lower_nothing, constraints, owner="test") for name in names]
+    entries = [
+        OperatorSupport(
+            name, lower_nothing, constraints, "furiosa" if name == "Chain" else "", owner="test"
+        )
+        for name in names
+    ]
     entries += [OperatorSupport(name, lower_nothing, owner="test") for name in borders]
-    return Registry({("furiosa" if e.op_type == "Chain" else "", e.op_type): (e,) for e in entries})
+    return Registry({(entry.domain, entry.op_type): (entry,) for entry in entries})
