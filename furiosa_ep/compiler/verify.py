@@ -6,7 +6,7 @@ from furiosa_ep.compiler.shapes import check_shape
 from furiosa_ep.graph import DeviceGraph, DeviceValue, Operation
 from furiosa_ep.program import DType
 
-MOVEMENT = frozenset({"Gather", "Reshape", "Transpose", "Slice", "Expand", "Concat", "Pad"})
+MOVEMENT = frozenset({"Reshape", "Transpose", "Slice", "Expand", "Concat", "Pad"})
 """The kinds that move elements and compute nothing."""
 
 KINDS = MOVEMENT | OPCODE.keys()

@@ -8,9 +8,10 @@ from typing import Any
 import numpy.typing as npt
 
 from furiosa_ep.compiler.codegen.constants import ConstantPool
-from furiosa_ep.compiler.codegen.layout import Alias, Layout, Output, channels_last_order
+from furiosa_ep.compiler.codegen.layout import Alias, Layout, Output, Part, channels_last_order
 from furiosa_ep.compiler.codegen.views import Buffer, Shape, View, collapse
 from furiosa_ep.compiler.errors import CompileError, InternalError
+from furiosa_ep.compiler.opcodes import operand
 from furiosa_ep.graph import DeviceGraph, DeviceValue, Operation, Table
 from furiosa_ep.program import Command, DType, Storage, Tensor
 from furiosa_ep.program.program import MAX_RANK
@@ -96,21 +97,44 @@ class Emitter:
         return fits
 
     def target(self, value: DeviceValue) -> View | None:
-        """Where the layout wants a value."""
+        """Where the layout wants a value; None where it does not say, or it cannot lie there."""
+        movements: list[Operation] = []
         placement = self.layout.placements.get(value)
-        if placement is None:
-            return None
+        view: View | None = None
+        while isinstance(placement, Alias):
+            movements.append(placement.movement)
+            view = self._views.get(placement.movement.output)
+            if view is not None:
+                break
+            placement = self.layout.placements.get(placement.movement.output)
         if isinstance(placement, Output):
-            return self._outputs[placement.index]
-        if isinstance(placement, Alias):
-            movement = placement.movement
-            moved = self._views.get(movement.output) or self.target(movement.output)
-            if moved is None or movement.kind == "Reshape":
-                return moved and moved.reshape(value.shape)
-            perm = tuple(movement.attributes["perm"])
-            return moved.transpose([perm.index(axis) for axis in range(len(perm))])
-        parent = self._views.get(placement.parent) or self.allocate(placement.parent)
-        return parent.slice(placement.starts, value.shape)
+            view = self._outputs[placement.index]
+        elif isinstance(placement, Part):
+            whole = movements[-1].output if movements else value
+            view = self._whole(placement.parent).slice(placement.starts, whole.shape)
+        for movement in reversed(movements):
+            view = view and _before(movement, view)
+        return view
+
+    def _whole(self, value: DeviceValue) -> View:
+        """The view of a value that others are parts of; where it is a part, too, the outer one is
+        allocated first, without recursion, because networks of thousands of Concat exist.
+        """
+        waiting = [value]
+        while value not in self._views:
+            parent = self._parent(waiting[-1])
+            if parent is None or parent in self._views:
+                self.allocate(waiting.pop())
+            else:
+                waiting.append(parent)
+        return self._views[value]
+
+    def _parent(self, value: DeviceValue) -> DeviceValue | None:
+        """The value that another one is a part of, directly or after movements."""
+        placement = self.layout.placements.get(value)
+        while isinstance(placement, Alias):
+            placement = self.layout.placements.get(placement.movement.output)
+        return placement.parent if isinstance(placement, Part) else None
 
     def scratch(self, dtype: DType, dims: Shape, order: Sequence[int] = ()) -> View:
         """A new buffer in the arena, as a view with the axes in `order` in memory."""
@@ -220,6 +244,14 @@ class Emitter:
             index = self._tensors[key] = len(self._records)
             self._records.append(view)
         return index
+
+
+def _before(movement: Operation, view: View) -> View | None:
+    """Where the input of a Reshape or Transpose lies if its result lies in `view`."""
+    if movement.kind == "Reshape":
+        return view.reshape(operand(movement).shape)
+    perm = tuple(movement.attributes["perm"])
+    return view.transpose([perm.index(axis) for axis in range(len(perm))])
 
 
 def channels_innermost(view: View) -> bool:

@@ -6,8 +6,9 @@ from furiosa_ep.compiler.codegen import elementwise, images, matrices, movement 
 from furiosa_ep.compiler.codegen.emitter import Emitter
 from furiosa_ep.compiler.codegen.layout import plan_layout
 from furiosa_ep.compiler.codegen.registry import EMITTERS
+from furiosa_ep.compiler.errors import CompileError
 from furiosa_ep.compiler.memory_plan import plan_memory
-from furiosa_ep.graph import DeviceGraph
+from furiosa_ep.graph import DeviceGraph, Operation
 from furiosa_ep.program import Binding, Program
 
 __all__ = ["elementwise", "generate", "images", "matrices", "movement"]
@@ -18,7 +19,11 @@ def generate(graph: DeviceGraph, inputs: Sequence[str], outputs: Sequence[str]) 
     emitter = Emitter(graph, plan_layout(graph))
     for operation in graph.operations:
         emitter.name = operation.name
-        EMITTERS[operation.kind](operation, emitter)
+        _check_elements(operation)
+        if 0 in operation.output.shape:
+            emitter.allocate(operation.output)
+        else:
+            EMITTERS[operation.kind](operation, emitter)
     emitter.write_outputs()
     arena_size = plan_memory(emitter.arena, len(emitter.commands))
     return Program(
@@ -35,3 +40,12 @@ def generate(graph: DeviceGraph, inputs: Sequence[str], outputs: Sequence[str]) 
         constants=emitter.constants.to_bytes(),
         arena_size=arena_size,
     )
+
+
+def _check_elements(operation: Operation) -> None:
+    empty = any(value is not None and 0 in value.shape for value in operation.inputs)
+    if empty and 0 not in operation.output.shape and operation.kind not in ("Concat", "Pad"):
+        raise CompileError(
+            f"{operation.name}: {operation.kind} of a value without elements is undefined; "
+            "the shapes of the inputs must leave it some"
+        )

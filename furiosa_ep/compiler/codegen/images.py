@@ -14,6 +14,9 @@ from furiosa_ep.compiler.errors import InternalError
 from furiosa_ep.compiler.opcodes import add_coefficients, operand, quantization
 from furiosa_ep.graph import Operation, Residual
 from furiosa_ep.kernels.reference.conv_transpose import product_block
+from furiosa_ep.kernels.reference.resize_linear import FIXED, FLOAT, TRUNCATED
+
+_RESIZE_LINEAR_KINDS = {"float": FLOAT, "truncated": TRUNCATED, "fixed": FIXED}
 
 
 @emits("Conv")
@@ -135,9 +138,8 @@ def emit_resize_linear(operation: Operation, emitter: Emitter) -> None:
     x = emitter.image(operand(operation))
     y = emitter.allocate(operation.output, channels_innermost)
     operands = [x, *map(emitter.constant, constants), emitter.table(operation), nhwc(y)]
-    emitter.command(
-        "RESIZE_LINEAR", operands, {"kind": attributes["variant"], **_quantizations(operation)}
-    )
+    kind = _RESIZE_LINEAR_KINDS[attributes["variant"]]
+    emitter.command("RESIZE_LINEAR", operands, {"kind": kind, **_quantizations(operation)})
 
 
 def _unary(

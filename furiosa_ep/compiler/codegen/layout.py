@@ -70,6 +70,10 @@ def _wanted_channels_last(graph: DeviceGraph) -> set[DeviceValue]:
     for operation in reversed(graph.operations):
         if operation.kind in CHANNELS_LAST:
             wanted.add(operand(operation))
+        if operation.kind == "Reshape" and operation.output in wanted:
+            x = operand(operation)
+            if operation.output.shape == (*x.shape[:2], 1, *x.shape[2:]):
+                wanted.add(x)  # one spatial axis, as an image of height 1
         if operation.kind in CHANNELS_LAST | through and operation.output in wanted:
             rank = len(operation.output.shape)
             wanted.update(
@@ -133,13 +137,12 @@ class _Placer:
 
     def _place(self, value: DeviceValue, placement: Placement) -> None:
         producer = self._producers.get(value)
-        if producer is None or value in self._placements:
-            return
-        self._placements[value] = placement
-        if producer.kind in _INVERTIBLE:
-            source = operand(producer)
-            if source not in self._outputs:
-                self._place(source, Alias(producer))
+        while producer is not None and value not in self._placements:
+            self._placements[value] = placement
+            if producer.kind not in _INVERTIBLE or operand(producer) in self._outputs:
+                return
+            value, placement = operand(producer), Alias(producer)
+            producer = self._producers.get(value)
 
     def _parts(self, operation: Operation) -> Iterator[tuple[DeviceValue, Shape]]:
         if operation.kind == "Pad":

@@ -22,9 +22,8 @@ def emit_transpose(operation: Operation, emitter: Emitter) -> None:
 def emit_slice(operation: Operation, emitter: Emitter) -> None:
     """A view."""
     attributes, output = operation.attributes, operation.output
-    starts = attributes["starts"] if math.prod(output.shape) else [0] * len(output.shape)
-    view = emitter.view(operand(operation)).slice(starts, output.shape, attributes["steps"])
-    emitter.set_view(output, view)
+    x = emitter.view(operand(operation))
+    emitter.set_view(output, x.slice(attributes["starts"], output.shape, attributes["steps"]))
 
 
 @emits("Expand")

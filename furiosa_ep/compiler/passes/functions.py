@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from furiosa_ep.compiler.opcodes import OPCODE, elementwise_attributes
+from furiosa_ep.compiler.opcodes import OPCODE, elementwise_attributes, operand
+from furiosa_ep.compiler.passes.tables import compose
 from furiosa_ep.compiler.passes.uses import Uses
 from furiosa_ep.graph import DeviceGraph, DeviceValue, Operation, Table
 from furiosa_ep.kernels.reference import REFERENCE
 from furiosa_ep.program import OPCODES, DType
 
 _KINDS = frozenset({"Add", "Mul", "Expression"})
+_DEPTH = 16
+"""How many lookups before an operand are searched for the value."""
 
 _Function = Table | npt.NDArray[Any] | None
 """An operand as a function of another value: a table, a constant, None for the value itself."""
@@ -42,51 +45,54 @@ def _common_source(
     operands = [value for value in operation.inputs if value is not None]
     if any(one.constant is not None and one.constant.size != 1 for one in operands):
         return None
-    chains = [_functions(one, uses) for one in operands if one.constant is None]
+    chains = [_lookups(one, uses) for one in operands if one.constant is None]
     for source in chains[0] if chains else ():
         if source.shape == operation.output.shape and all(source in chain for chain in chains):
             left = iter(chains)
             return source, [
-                next(left)[source] if one.constant is None else one.constant for one in operands
+                _composed(next(left)[source]) if one.constant is None else one.constant
+                for one in operands
             ]
     return None
 
 
-def _functions(value: DeviceValue, uses: Uses) -> dict[DeviceValue, Table | None]:
-    """The value and those that it is a lookup of, nearest first, each with the lookup."""
-    if value.dtype != DType.U8:
-        return {}
-    functions: dict[DeviceValue, Table | None] = {value: None}
-    table: Table | None = None
-    producer = uses.producers.get(value)
-    while producer is not None and producer.kind == "Lookup":
-        own: Table = producer.attributes["table"]
-        (source,) = producer.inputs
-        if source is None or source.dtype != DType.U8 or own.channel_axis is not None:
+def _lookups(value: DeviceValue, uses: Uses) -> dict[DeviceValue, tuple[Table, ...]]:
+    """The value and those that it is a lookup of, nearest first, each with the tables between it
+    and the value, the first to apply first.
+    """
+    found: dict[DeviceValue, tuple[Table, ...]] = {}
+    tables: tuple[Table, ...] = ()
+    while value.dtype == DType.U8 and len(found) < _DEPTH:
+        found[value] = tables
+        producer = uses.producers.get(value)
+        if producer is None or producer.kind != "Lookup":
             break
-        table = own if table is None else _after(own, table)
-        functions[source] = table
-        producer = uses.producers.get(source)
-    return functions
+        table: Table = producer.attributes["table"]
+        if table.channel_axis is not None:
+            break
+        tables = (table, *tables)
+        value = operand(producer)
+    return found
 
 
-def _after(first: Table, second: Table) -> Table:
-    return Table(lambda: second.values[first.values])
+def _composed(tables: Sequence[Table]) -> Table | None:
+    if not tables:
+        return None
+    first, *rest = tables
+    for table in rest:
+        first = compose(first, table)
+    return first
 
 
 def _table(kind: str, attributes: Mapping[str, Any], functions: Sequence[_Function]) -> Table:
     """The table of an operation, computed by its reference kernel on all codes."""
-
-    def fill() -> npt.NDArray[np.uint8]:
-        operands: list[npt.NDArray[Any] | None] = [None] * len(OPCODES[OPCODE[kind]].inputs)
-        for position, function in enumerate(functions):
-            if isinstance(function, np.ndarray):
-                operands[position] = np.broadcast_to(function.reshape(1), 256)
-            else:
-                codes = np.arange(256, dtype=np.uint8)
-                operands[position] = codes if function is None else function.values
-        result = np.empty(256, np.uint8)
-        REFERENCE[OPCODE[kind]](operands, attributes, result)
-        return result
-
-    return Table(fill)
+    operands: list[npt.NDArray[Any] | None] = [None] * len(OPCODES[OPCODE[kind]].inputs)
+    for position, function in enumerate(functions):
+        if isinstance(function, np.ndarray):
+            operands[position] = np.broadcast_to(function.reshape(1), 256)
+        else:
+            codes = np.arange(256, dtype=np.uint8)
+            operands[position] = codes if function is None else function.values
+    result = np.empty(256, np.uint8)
+    REFERENCE[OPCODE[kind]](operands, attributes, result)
+    return Table(lambda: result)

@@ -1,7 +1,7 @@
 """The residual connection: an Add of a convolution's result goes into the convolution."""
 
 from furiosa_ep.compiler.opcodes import operand
-from furiosa_ep.compiler.passes.uses import Uses
+from furiosa_ep.compiler.passes.uses import Uses, joined_name
 from furiosa_ep.graph import DeviceGraph, DeviceValue, Operation, Residual
 from furiosa_ep.program import DType
 
@@ -36,7 +36,7 @@ def fuse_residual_adds(graph: DeviceGraph) -> None:
         if add.attributes.get("table") is not None:
             conv.attributes["residual_table"] = add.attributes["table"]
         conv.outputs = add.outputs
-        conv.name = f"{conv.name} + {add.name}"
+        conv.name = joined_name(conv, add)
         uses.producers[add.output] = conv
         position[id(conv)] = position[id(add)]
         moved[id(add)] = conv

@@ -3,7 +3,7 @@
 import numpy as np
 
 from furiosa_ep.compiler.opcodes import CHANNELS_LAST, has_table, operand
-from furiosa_ep.compiler.passes.uses import Uses
+from furiosa_ep.compiler.passes.uses import Uses, joined_name
 from furiosa_ep.graph import DeviceGraph, DeviceValue, Operation, Table
 from furiosa_ep.program import DType
 
@@ -11,21 +11,23 @@ _THROUGH = frozenset({"Reshape", "Transpose", "Slice", "Expand", "Concat", "Pad"
 """Kinds that a lookup may be done before as well as after."""
 
 
-def compose(first: Table, second: Table) -> Table | None:
-    """The table of `second` after `first`; None where their channels are of different axes."""
-    axes = {table.channel_axis for table in (first, second) if table.channel_axis is not None}
-    if len(axes) > 1:
-        return None
+def compose(first: Table, second: Table) -> Table:
+    """The table of `second` after `first`, whose channel axes must be compatible."""
+    inner, outer = first.values, second.values
+    if outer.ndim == 1:
+        values = outer[inner]
+    elif inner.ndim == 1:
+        values = outer[:, inner]
+    else:
+        values = np.take_along_axis(outer, inner.astype(np.intp), 1)
+    axis = first.channel_axis if second.channel_axis is None else second.channel_axis
+    return Table(lambda: values, axis)
 
-    def fill() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        inner, outer = first.values, second.values
-        if outer.ndim == 1:
-            return outer[inner]
-        if inner.ndim == 1:
-            return outer[:, inner]
-        return np.take_along_axis(outer, inner.astype(np.intp), 1)
 
-    return Table(fill, next(iter(axes), None))
+def compatible(first: Table | None, second: Table) -> bool:
+    """Whether two tables, one after the other, are one: their channels are of the same axis."""
+    axes = {None if first is None else first.channel_axis, second.channel_axis}
+    return len(axes - {None}) <= 1
 
 
 def compose_tables(graph: DeviceGraph) -> None:
@@ -38,11 +40,11 @@ def compose_tables(graph: DeviceGraph) -> None:
         before = uses.only_producer(operand(operation))
         if before is None or before.kind != "Lookup":
             continue
-        table = compose(before.attributes["table"], operation.attributes["table"])
-        if table is not None:
+        tables = before.attributes["table"], operation.attributes["table"]
+        if compatible(*tables):
             operation.inputs = before.inputs
-            operation.attributes = {**operation.attributes, "table": table}
-            operation.name = _joined(before, operation)
+            operation.attributes = {**operation.attributes, "table": compose(*tables)}
+            operation.name = joined_name(before, operation)
             dead.append(before)
     graph.remove(dead)
 
@@ -52,13 +54,17 @@ def fuse_tables(graph: DeviceGraph) -> None:
     of data in between, where nothing else reads the values on the way.
     """
     uses = Uses.of(graph)
-    lookups = [operation for operation in graph.operations if operation.kind == "Lookup"]
     dead = []
-    for lookup in lookups:
-        source, table = operand(lookup), lookup.attributes["table"]
-        if not _absorbs(source, table, uses):
+    for lookup in graph.operations:
+        if lookup.kind != "Lookup":
             continue
-        _absorb(source, lookup, uses)
+        source = operand(lookup)
+        values = _absorbing(source, lookup.attributes["table"], uses)
+        if values is None:
+            continue
+        for value in values:
+            value.dtype, value.signed = lookup.output.dtype, lookup.output.signed
+            _absorb(uses.producers[value], lookup)
         last = uses.producers[source]
         last.outputs = [lookup.output]
         uses.producers[lookup.output] = last
@@ -66,33 +72,38 @@ def fuse_tables(graph: DeviceGraph) -> None:
     graph.remove(dead)
 
 
-def _absorbs(value: DeviceValue, table: Table, uses: Uses) -> bool:
-    """Whether what computes a value can look it up in a table at once."""
-    producer = uses.only_producer(value)
-    if producer is None:
-        return False
-    if producer.kind in _THROUGH and table.channel_axis is None:
-        # A value that is concatenated with itself has two uses and stops here.
-        return all(_absorbs(one, table, uses) for one in producer.inputs if one is not None)
-    if _takes(producer, table):
-        return _fused(producer, table) is not None
-    return False
+def _absorbing(value: DeviceValue, table: Table, uses: Uses) -> list[DeviceValue] | None:
+    """The values that change, `value` first, where it is looked up in a table as early as possible;
+    None where some operation cannot do that.
+    """
+    values, waiting = [], [value]
+    while waiting:
+        one = waiting.pop()
+        # A value that is concatenated with itself has two uses, and so no only producer.
+        producer = uses.only_producer(one)
+        if producer is None:
+            return None
+        if producer.kind in _THROUGH and table.channel_axis is None:
+            waiting += [source for source in producer.inputs if source is not None]
+        elif not _takes(producer, table):
+            return None
+        values.append(one)
+    return values
 
 
-def _absorb(value: DeviceValue, lookup: Operation, uses: Uses) -> None:
-    producer = uses.producers[value]
+def _absorb(producer: Operation, lookup: Operation) -> None:
+    """Look the result of an operation up in the table of `lookup`, and pad with the result."""
     table: Table = lookup.attributes["table"]
-    value.dtype, value.signed = lookup.output.dtype, lookup.output.signed
+    if producer.kind == "Pad":
+        padding = int(table.values[producer.attributes["value"]])
+        producer.attributes = {**producer.attributes, "value": padding}
     if producer.kind in _THROUGH:
-        for one in producer.inputs:
-            if one is not None:
-                _absorb(one, lookup, uses)
-        if producer.kind == "Pad":
-            padding = int(table.values[producer.attributes["value"]])
-            producer.attributes = {**producer.attributes, "value": padding}
         return
-    producer.attributes = {**producer.attributes, _slot(producer): _fused(producer, table)}
-    producer.name = _joined(producer, lookup)
+    slot = _slot(producer)
+    before: Table | None = producer.attributes.get(slot)
+    after = table if before is None else compose(before, table)
+    producer.attributes = {**producer.attributes, slot: after}
+    producer.name = joined_name(producer, lookup)
 
 
 def _slot(producer: Operation) -> str:
@@ -100,19 +111,11 @@ def _slot(producer: Operation) -> str:
     return "residual_table" if "residual" in producer.attributes else "table"
 
 
-def _fused(producer: Operation, table: Table) -> Table | None:
-    """The last table of an operation with another one behind it."""
-    before: Table | None = producer.attributes.get(_slot(producer))
-    return table if before is None else compose(before, table)
-
-
 def _takes(producer: Operation, table: Table) -> bool:
     if not has_table(producer.kind) or producer.output.dtype == DType.F32:
+        return False
+    if not compatible(producer.attributes.get(_slot(producer)), table):
         return False
     return table.channel_axis is None or (
         producer.kind in CHANNELS_LAST and table.channel_axis % len(producer.output.shape) == 1
     )
-
-
-def _joined(first: Operation, second: Operation) -> str:
-    return first.name if first.name == second.name else f"{first.name} + {second.name}"

@@ -32,3 +32,11 @@ class Uses:
     def only_producer(self, value: DeviceValue) -> Operation | None:
         """The producer of a value that is read exactly once; None for any other value."""
         return self.producers.get(value) if self.counts.get(value) == 1 else None
+
+
+def joined_name(first: Operation, second: Operation) -> str:
+    """The name of two operations that became one; of many, the first and the last."""
+    if first.name == second.name:
+        return first.name
+    beginning, more, _ = first.name.partition(" + ")
+    return f"{beginning} + ... + {second.name}" if more else f"{beginning} + {second.name}"
