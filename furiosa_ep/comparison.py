@@ -53,8 +53,8 @@ def first_difference(output: str, expected: Any, actual: Any) -> Difference | No
     return Difference(
         output,
         index,
-        repr(expected[index].item()),
-        repr(actual[index].item()),
+        repr(expected.item(*index)),
+        repr(actual.item(*index)),
         int(np.count_nonzero(differs)),
         _largest(expected, actual),
     )
