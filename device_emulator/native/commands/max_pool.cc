@@ -3,31 +3,16 @@
 #include <cstring>
 
 #include "device_emulator/native/commands/rows.h"
+#include "device_emulator/native/commands/window.h"
 
 namespace furiosa {
 namespace {
 
-constexpr int64_t kMost = 1 << 20;      // for every attribute, far from overflow
+using commands::WindowAxis;
+using commands::WindowTaps;
+
 constexpr size_t kTaps = 64;            // at once in a kernel call
 constexpr int64_t kGrain = 512 * 1024;  // byte comparisons for some 10 us
-
-// Where the windows lie along one dim of the image.
-struct Axis {
-  int64_t size, kernel, stride, dilation, pad;
-};
-
-// The taps of the window of output `o` that lie inside the image: the first, and how many.
-struct Window {
-  Window(const Axis& axis, int64_t o) {
-    const int64_t start = o * axis.stride - axis.pad;
-    const int64_t skipped = start < 0 ? (-start + axis.dilation - 1) / axis.dilation : 0;
-    first = start + skipped * axis.dilation;
-    const int64_t fitting = first < axis.size ? (axis.size - 1 - first) / axis.dilation + 1 : 0;
-    count = std::max<int64_t>(0, std::min(axis.kernel - skipped, fitting));
-  }
-  int64_t first;
-  int64_t count;
-};
 
 class MaxPool final : public Command {
  public:
@@ -36,13 +21,14 @@ class MaxPool final : public Command {
         y_index_(reader.index("y")),
         x_(reader.tensor("x", 4)),
         y_(reader.tensor("y", 4)),
-        rows_(axis(reader, "h", "pad_top", x_.dim[1])),
-        columns_(axis(reader, "w", "pad_left", x_.dim[2])),
+        rows_(WindowAxis::read(reader, "h", "pad_top", x_.dim[1])),
+        columns_(WindowAxis::read(reader, "w", "pad_left", x_.dim[2])),
         table_(reader.table()),
         kernels_(kernels::vector_kernels(active_isa())) {
     reader.require(x_.dim[0] == y_.dim[0] && x_.dim[3] == y_.dim[3],
                    "x and y differ in batch or channels");
-    reader.require(y_.dim[1] <= kMost && y_.dim[2] <= kMost, "y is too large");
+    reader.require(y_.dim[1] <= WindowAxis::kMost && y_.dim[2] <= WindowAxis::kMost,
+                   "y is too large");
     // Channels go through the kernel together where they are contiguous, otherwise one by one.
     const bool contiguous =
         commands::effective_stride(x_, 3) == 1 && commands::effective_stride(y_, 3) == 1;
@@ -65,23 +51,14 @@ class MaxPool final : public Command {
   }
 
  private:
-  static Axis axis(const CommandReader& reader, const std::string& suffix, const char* pad,
-                   int64_t size) {
-    return {.size = size,
-            .kernel = reader.integer("kernel_" + suffix, 1, kMost),
-            .stride = reader.integer("stride_" + suffix, 1, kMost),
-            .dilation = reader.integer("dilation_" + suffix, 1, kMost),
-            .pad = reader.integer(pad, 0, kMost)};
-  }
-
   int64_t taps() const { return rows_.kernel * columns_.kernel; }
 
   // One row of the result; `x` and `y` are those of its image.
   void run_row(const uint8_t* x, uint8_t* y, int64_t oh) const {
-    const Window down(rows_, oh);
+    const WindowTaps down(rows_, oh);
     y += oh * y_.stride[1];
     for (int64_t ow = 0; ow < y_.dim[2]; ++ow) {
-      const Window across(columns_, ow);
+      const WindowTaps across(columns_, ow);
       for (int64_t c = 0; c < y_.dim[3]; c += group_) {
         run_window(x + c * x_.stride[3], y + ow * y_.stride[2] + c * y_.stride[3], down, across);
       }
@@ -91,7 +68,8 @@ class MaxPool final : public Command {
         {y, y_.stride[2], commands::effective_stride(y_, 3), y_.dim[2], y_.dim[3]});
   }
 
-  void run_window(const uint8_t* x, uint8_t* y, const Window& down, const Window& across) const {
+  void run_window(const uint8_t* x, uint8_t* y, const WindowTaps& down,
+                  const WindowTaps& across) const {
     const uint8_t* taps[kTaps];
     size_t count = 0;
     const auto reduce = [&] {
@@ -116,7 +94,7 @@ class MaxPool final : public Command {
   uint32_t x_index_, y_index_;
   const Tensor& x_;
   const Tensor& y_;
-  Axis rows_, columns_;
+  WindowAxis rows_, columns_;
   CommandReader::Table table_;
   const kernels::VectorKernels& kernels_;
   int64_t group_;

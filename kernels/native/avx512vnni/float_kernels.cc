@@ -1,0 +1,45 @@
+#include "kernels/native/float_kernels.h"
+
+#include <immintrin.h>
+
+#include "kernels/native/float_loops.h"
+
+namespace furiosa::kernels {
+namespace {
+
+using Vector = __m512;
+inline Vector zero() { return _mm512_setzero_ps(); }
+inline Vector load(const float* x) { return _mm512_loadu_ps(x); }
+inline Vector broadcast(const float* x) { return _mm512_set1_ps(*x); }
+inline Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+inline Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
+inline void store(float* y, Vector value) { _mm512_storeu_ps(y, value); }
+
+}  // namespace
+}  // namespace furiosa::kernels
+
+#include "kernels/native/product_loops.h"
+
+namespace furiosa::kernels {
+namespace {
+
+void product(const Product& p) {
+  for (size_t first = 0; first < p.depth; first += p.block) {
+    const size_t last = p.depth - first < p.block ? p.depth : first + p.block;
+    size_t j = 0;
+    for (; j + 64 <= p.columns; j += 64) product_columns<6, 4>(p, j, first, last);
+    for (; j + 48 <= p.columns; j += 48) product_columns<8, 3>(p, j, first, last);
+    for (; j < p.columns; j += 16) product_columns<8, 1>(p, j, first, last);
+  }
+}
+
+}  // namespace
+
+const FloatKernels kAvx512VnniFloatKernels = {.average = average,
+                                              .blend = blend,
+                                              .blend_bytes = blend_bytes,
+                                              .blend_fixed = blend_fixed,
+                                              .softmax = softmax,
+                                              .product = product};
+
+}  // namespace furiosa::kernels

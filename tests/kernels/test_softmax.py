@@ -1,0 +1,51 @@
+"""SOFTMAX: the reference against ONNX Runtime, the native command against the reference."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from furiosa_ep.kernels.reference import REFERENCE
+from furiosa_ep.kernels.reference.softmax import exp_table
+from tests.kernels.conv_case import assert_same
+from tests.kernels.one_command import check_native
+from tests.kernels.qdq_model import QdqModel, Quantization, random_bytes, random_quantization
+
+SCALES = (1 / 256, 1 / 255, 0.01, 1e-3, 1e-6, 1e-20, 0.6, 3.0)
+LENGTHS = (1, 2, 3, 16, 17, 91, 300)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_reference_equals_onnxruntime(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x_params = random_quantization(rng)
+    y_params = Quantization(np.float32(rng.choice(SCALES)), int(rng.choice([0, 3, 128, 255])))
+    length = int(rng.choice(LENGTHS))
+    x = random_bytes(rng, (5, length, 3))
+    expected = QdqModel("Softmax", x_params, y_params, {"axis": 1}).run(x)
+    actual = np.zeros((5, 3, length), np.uint8)
+    table = exp_table(x_params.scale, length)
+    REFERENCE["SOFTMAX"]([x.transpose(0, 2, 1), table, None], y_params.parameters("y"), actual)
+    assert_same(actual.transpose(0, 2, 1), expected, (x_params, y_params, length))
+
+
+def test_flattens_from_the_axis_on_before_opset_13() -> None:
+    rng = np.random.default_rng(0)
+    x_params, y_params = Quantization(np.float32(0.02), 9), Quantization(np.float32(1 / 256), 0)
+    x = random_bytes(rng, (4, 5, 6))
+    expected = QdqModel("Softmax", x_params, y_params, {"axis": 1}, opset=12).run(x)
+    actual = np.zeros((4, 30), np.uint8)
+    table = exp_table(x_params.scale, 30)
+    REFERENCE["SOFTMAX"]([x.reshape(4, 30), table, None], y_params.parameters("y"), actual)
+    assert_same(actual.reshape(x.shape), expected)
+
+
+@given(st.integers(0, 2**32))
+def test_native_equals_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scale, length = np.float32(10 ** rng.uniform(-3, 1)), int(rng.choice(LENGTHS))
+    attributes = {"y_scale": float(rng.choice(SCALES)), "y_zero_point": int(rng.integers(256))}
+    dims = (*rng.integers(1, 9, rng.integers(0, 4)).tolist(), length)
+    x, table = random_bytes(rng, dims), (None, random_bytes(rng, (256,)))[rng.integers(2)]
+    constants = [exp_table(scale, length), table]
+    check_native("SOFTMAX", x, constants, attributes, (dims, np.uint8), rng)
