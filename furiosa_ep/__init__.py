@@ -62,22 +62,24 @@ _MODULES = {
 """Where each public name comes from."""
 
 
-def __getattr__(name: str) -> object:
-    if name == "__version__":
-        value: object = _version()
-    elif name in _MODULES:
-        value = getattr(importlib.import_module(_MODULES[name]), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # which sees the imports above instead, and misspelt names
+
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            value: object = _version()
+        elif name in _MODULES:
+            value = getattr(importlib.import_module(_MODULES[name]), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _version() -> object:
+def _version() -> str:
     """FURIOSA_EP_VERSION of the C header: the one place that states the version."""
     header = (files(__name__) / "include" / "furiosa_ep.h").read_text(encoding="utf-8")
-    return re.findall(r'#define FURIOSA_EP_VERSION "([^"]+)"', header)[0]
+    return str(re.findall(r'#define FURIOSA_EP_VERSION "([^"]+)"', header)[0])

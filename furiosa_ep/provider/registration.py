@@ -5,7 +5,8 @@ import threading
 
 import onnxruntime
 
-from furiosa_ep.provider.library import EP_NAME, install_compiler, library_path
+from furiosa_ep.device_emulator.library import library_path
+from furiosa_ep.provider.library import EP_NAME, install_compiler
 
 OLDEST_ONNXRUNTIME = (1, 26)
 

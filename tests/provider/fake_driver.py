@@ -172,5 +172,5 @@ def install() -> Behaviour:
     module.partition_model = partition_model  # type: ignore[attr-defined]
     module.CompiledPartition = CompiledPartition  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module
-    furiosa_ep.compiler.driver = module  # type: ignore[attr-defined]
+    furiosa_ep.compiler.driver = module
     return behaviour

@@ -1,6 +1,6 @@
 """Small float models for the tests of the provider."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,8 @@ Dims = Sequence[int | str] | None
 
 def model(
     nodes: Sequence[onnx.NodeProto],
-    inputs: dict[str, Dims],
-    outputs: dict[str, Dims],
+    inputs: Mapping[str, Dims],
+    outputs: Mapping[str, Dims],
     constants: dict[str, npt.NDArray[np.generic]] | None = None,
     **options: object,
 ) -> bytes:

@@ -1,5 +1,8 @@
 """Errors reach whoever creates or runs the session, with their reason."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -92,26 +95,49 @@ def test_a_program_of_other_names_is_refused(driver: Behaviour) -> None:
         ort.InferenceSession(chain(), providers=PROVIDERS)
 
 
-def test_context_models_are_refused(driver: Behaviour) -> None:
+def test_context_models_are_refused(driver: Behaviour, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(chain())
     options = ort.SessionOptions()
     options.add_session_config_entry("ep.context_enable", "1")
     with pytest.raises(Exception, match=r"FuriosaProvider does not write EPContext models"):
-        ort.InferenceSession(chain(), options, providers=PROVIDERS)
+        ort.InferenceSession(path, options, providers=PROVIDERS)
 
 
+@pytest.fixture
+def severity() -> Iterator[None]:
+    """Leaves the severity of ONNX Runtime's default log as it is by default."""
+    yield
+    ort.set_default_logger_severity(2)
+
+
+@pytest.mark.usefixtures("severity")
 @pytest.mark.parametrize(
-    ("level", "severity", "shown"),
-    [("warning", 2, True), ("info", 2, False), ("info", 1, True), ("off", 0, False)],
+    ("level", "severity_of_log", "shown"),
+    [("warning", 2, 1), ("warning", 3, 0), ("info", 2, 0), ("info", 1, 1), ("off", 0, 0)],
 )
 def test_the_summary_is_logged_once(
-    driver: Behaviour, capfd: pytest.CaptureFixture[str], level: str, severity: int, shown: bool
+    driver: Behaviour,
+    capfd: pytest.CaptureFixture[str],
+    level: str,
+    severity_of_log: int,
+    shown: int,
 ) -> None:
+    ort.set_default_logger_severity(severity_of_log)
     for model in (chain(), mixed()):
-        options = ort.SessionOptions()
-        options.log_severity_level = severity
-        providers = [("FuriosaProvider", {"summary": level}), "CPUExecutionProvider"]
-        ort.InferenceSession(model, options, providers=providers)
+        create({"summary": level}, model)
         assert capfd.readouterr().err.count("2 nodes in 1 partition") == shown
+
+
+@pytest.mark.parametrize(("severity_of_session", "shown"), [(2, 1), (3, 0)])
+def test_a_session_by_device_logs_at_its_own_level(
+    driver: Behaviour, capfd: pytest.CaptureFixture[str], severity_of_session: int, shown: int
+) -> None:
+    options = ort.SessionOptions()
+    options.log_severity_level = severity_of_session
+    options.set_provider_selection_policy(ort.OrtExecutionProviderDevicePolicy.PREFER_NPU)
+    ort.InferenceSession(chain(), options)
+    assert capfd.readouterr().err.count("2 nodes in 1 partition") == shown
 
 
 def test_the_summary_is_logged_where_nothing_is_claimed(

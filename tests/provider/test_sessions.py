@@ -1,6 +1,8 @@
 """What a session on FuriosaProvider does."""
 
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -10,6 +12,8 @@ from onnx import TensorProto, helper
 
 from tests.provider.fake_driver import Behaviour
 from tests.provider.models import chain, mixed, model
+
+T = TypeVar("T")
 
 PROVIDERS = ["FuriosaProvider", "CPUExecutionProvider"]
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -129,10 +133,10 @@ def test_concurrent_runs(driver: Behaviour) -> None:
     assert len(driver.programs) == 4
 
 
-def run_in_threads(work, count):  # type: ignore[no-untyped-def]
+def run_in_threads(work: Callable[[], T], count: int) -> list[T]:
     """What `work` gives in each of `count` threads that start together."""
     barrier = threading.Barrier(count)
-    results = []
+    results: list[T] = []
 
     def main() -> None:
         barrier.wait()

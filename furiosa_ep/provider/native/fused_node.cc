@@ -77,7 +77,7 @@ void FusedNode::compute(ort::KernelContext* context) {
     check_shapes(*fixed_, inputs.span());
     run(*fixed_, inputs.span(), context);
   } else {
-    run(*find_program(inputs.span()), inputs.span(), context);
+    run(*find_program(inputs.span(), context), inputs.span(), context);
   }
 }
 
@@ -114,7 +114,8 @@ void FusedNode::check_shapes(const Placed& placed, std::span<const Input> inputs
   }
 }
 
-std::shared_ptr<const FusedNode::Placed> FusedNode::find_program(std::span<const Input> inputs) {
+std::shared_ptr<const FusedNode::Placed> FusedNode::find_program(
+    std::span<const Input> inputs, const ort::KernelContext* context) {
   size_t words = 0;
   for (const Input& input : inputs) words += 1 + input.dims.size();
   SmallBuffer<int64_t, kFewDims> shapes(words);
@@ -123,17 +124,20 @@ std::shared_ptr<const FusedNode::Placed> FusedNode::find_program(std::span<const
     *end++ = static_cast<int64_t>(input.dims.size());
     end = std::ranges::copy(input.dims, end).out;
   }
-  return programs_.get(shapes.span(), [&] { return specialize(inputs, shapes.span()); });
+  return programs_.get(shapes.span(), [&] { return specialize(inputs, shapes.span(), context); });
 }
 
-std::shared_ptr<const FusedNode::Placed> FusedNode::specialize(std::span<const Input> inputs,
-                                                               std::span<const int64_t> shapes) {
+std::shared_ptr<const FusedNode::Placed> FusedNode::specialize(
+    std::span<const Input> inputs, std::span<const int64_t> shapes,
+    const ort::KernelContext* context) const {
   std::string description = "partition " + name_ + " for";
   for (size_t i = 0; i < inputs.size(); ++i) {
     description += " '" + inputs_[i].name + "' " + to_string(inputs[i].dims);
   }
   try {
-    session_->ort.log(session_->logger, ort::Severity::kInfo, "compiling " + description);
+    const Ort& ort = session_->ort;
+    ort.log(ort.get(ort::kKernelContextGetLogger, context), ort::Severity::kInfo,
+            "compiling " + description);
     std::shared_ptr<const Placed> placed = place(compiler::specialize(handle_, shapes));
     check_shapes(*placed, inputs);
     return placed;

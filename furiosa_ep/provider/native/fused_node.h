@@ -49,9 +49,11 @@ class FusedNode final : public ort::NodeComputeInfo {
 
   void compute(ort::KernelContext* context);
   void run(const Placed& placed, std::span<const Input> inputs, ort::KernelContext* context);
-  std::shared_ptr<const Placed> find_program(std::span<const Input> inputs);
+  std::shared_ptr<const Placed> find_program(std::span<const Input> inputs,
+                                             const ort::KernelContext* context);
   std::shared_ptr<const Placed> specialize(std::span<const Input> inputs,
-                                           std::span<const int64_t> shapes);
+                                           std::span<const int64_t> shapes,
+                                           const ort::KernelContext* context) const;
   std::shared_ptr<const Placed> place(std::shared_ptr<const Executable> executable) const;
   // Throws Error unless the inputs have the shapes that the Program was compiled for.
   void check_shapes(const Placed& placed, std::span<const Input> inputs) const;

@@ -112,6 +112,8 @@ inline constexpr ApiSlot<void(Status*)> kReleaseStatus{93};
 inline constexpr ApiSlot<void(Value*)> kReleaseValue{96};
 inline constexpr ApiSlot<Status*(const Value*, size_t, size_t*)> kGetStringTensorElementLength{127};
 inline constexpr ApiSlot<Status*(const Value*, size_t, size_t, void*)> kGetStringTensorElement{128};
+inline constexpr ApiSlot<Status*(const KernelContext*, const Logger**)> kKernelContextGetLogger{
+    246};
 inline constexpr ApiSlot<Status*(const Logger*, Severity, CString, CString, int, CString)>
     kLoggerLogMessage{247};
 inline constexpr ApiSlot<Status*(const OpAttr*, AttrType, void*, size_t, size_t*)> kReadOpAttr{272};
