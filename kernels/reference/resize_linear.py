@@ -56,7 +56,7 @@ def interpolation(
         ValueError: for any other mode.
     """
     last = np.float32(original - 1)
-    at = np.clip(_original_coordinate(resized, original, np.float32(scale), mode), 0, last)
+    at = np.clip(original_coordinate(resized, original, np.float32(scale), mode), 0, last)
     low = np.minimum(at.astype(np.int32), original - 1)
     high = np.minimum(low + 1, original - 1)
     indices = np.stack([low, high], axis=1)
@@ -69,9 +69,10 @@ def interpolation(
     return indices, np.ascontiguousarray(distance[:, ::-1])
 
 
-def _original_coordinate(
+def original_coordinate(
     resized: int, original: int, scale: np.float32, mode: str
 ) -> npt.NDArray[np.float32]:
+    """Where every index of a resized axis lies in the original one; modes as in `interpolation`."""
     position = np.arange(resized, dtype=np.float32)
     half = np.float32(0.5)
     if scale == 1:

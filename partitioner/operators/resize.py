@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from furiosa_ep.graph import DeviceValue, Graph
-from furiosa_ep.kernels.reference.resize_linear import interpolation
+from furiosa_ep.kernels.reference.resize_linear import interpolation, original_coordinate
 from furiosa_ep.partitioner.operators.emitting import finish, reshape
 from furiosa_ep.partitioner.operators.rules import (
     HAS_AXES,
@@ -39,36 +39,14 @@ TRANSFORMS = (
 NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
-def source_coordinate(
-    resized: int, original: int, scale: np.float32, transform: str
-) -> npt.NDArray[np.float32]:
-    """Where each resized index lies in the original axis, in float32 as in ONNX Runtime."""
-    index = np.arange(resized, dtype=np.float32)
-    half, one = np.float32(0.5), np.float32(1)
-    match transform:
-        case "asymmetric":
-            return index / scale
-        case "pytorch_half_pixel":
-            return (index + half) / scale - half if resized > 1 else index * 0
-        case "tf_half_pixel_for_nn":
-            return (index + half) / scale
-        case "align_corners":
-            if resized == 1:
-                return index * 0
-            return index * np.float32(original - 1) / np.float32(resized - 1)
-        case "half_pixel_symmetric":
-            adjustment = np.float32(resized) / (scale * np.float32(original))
-            offset = np.float32(original) / np.float32(2) * (one - adjustment)
-            return offset + (index + half) / scale - half
-        case _:
-            return (index + half) / scale - half
-
-
 def nearest(resized: int, original: int, scale: np.float32, transform: str, mode: str) -> Indices:
     """The source index of every resized index along one axis."""
     if scale == 1 and resized == original:
         return np.arange(resized)
-    x = source_coordinate(resized, original, scale, transform)
+    if transform == "tf_half_pixel_for_nn":
+        x = (np.arange(resized, dtype=np.float32) + np.float32(0.5)) / scale
+    else:
+        x = original_coordinate(resized, original, scale, transform)
     match mode:
         case "round_prefer_floor":
             tie = x == np.trunc(x) + np.float32(0.5)

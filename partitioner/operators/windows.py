@@ -88,7 +88,7 @@ def transposed_window(
     count = len(spatial)
     strides = attributes.get("strides") or [1] * count
     dilations = attributes.get("dilations") or [1] * count
-    extra = attributes.get("output_padding") or [0] * count
+    extra = list(attributes.get("output_padding") or [0] * count)
     given = attributes.get("pads") or [0] * (2 * count)
     wanted = list(attributes.get("output_shape") or [])[-count:]
     auto_pad = attributes.get("auto_pad", "NOTSET")
@@ -103,6 +103,7 @@ def transposed_window(
         if wanted or same:
             size = wanted[axis] if wanted else spatial[axis] * strides[axis]
             total = max(0, full - size)
+            extra[axis] += max(0, size - full) if wanted else 0
             begin = total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
             end = total - begin
         begins.append(begin)
