@@ -39,14 +39,15 @@ class CompiledPartition:
             CompileError: where a node is not supported after all; says why.
         """
         self._graph = Graph.from_bytes(model)
-        self._steps = steps(self._graph, operators or registry())
         shapes = [self._graph.shape(name) for name in self._graph.inputs]
         self.static = all(
             shape is not None and all(isinstance(dim, int) for dim in shape) for shape in shapes
         )
         """Whether the model fixes the shapes of all inputs: one Program is all there is."""
         if not self.static:
+            # Before the units are formed, which hold views of constants.
             self._graph.keep_constants()
+        self._steps = steps(self._graph, operators or registry())
 
     @property
     def inputs(self) -> tuple[str, ...]:
