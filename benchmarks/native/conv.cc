@@ -1,7 +1,7 @@
 // Times the convolutions of well-known networks, layer by layer, beside the peak of vpdpbusd:
 //   conv_benchmark [network [threads [rounds]]]
-// Layers run one after the other with weights and activations of their own, as in a network, so
-// that caches are as cold as there. The first decile of the rounds counts.
+// Layers run one after the other with weights of their own; each reads what the one before it
+// wrote, so that caches are about as warm as in the network. The first decile of the rounds counts.
 
 #include "kernels/native/conv.h"
 
@@ -178,7 +178,7 @@ kernels::ImageView dense(int64_t size, int64_t channels) {
   return {1, size, size, channels, size * size * channels, size * channels, channels};
 }
 
-// A layer with its own weights and activations.
+// A layer with its own weights.
 class Bench {
  public:
   Bench(const Layer& layer, Isa isa) : layer_(layer) {
@@ -205,21 +205,21 @@ class Bench {
     problem.epilogue.table = layer.epilogue == Layer::kTable ? kTable : nullptr;
     problem.epilogue.add_residual = layer.epilogue == Layer::kAdd;
     problem.epilogue.residual_scale = problem.epilogue.conv_scale = 0.5f;
-    x_.resize(static_cast<size_t>(layer.size * layer.size * layer.in), 77);
-    y_.resize(static_cast<size_t>(out * out * layer.out));
-    residual_.resize(y_.size(), 99);
+    x_size_ = static_cast<size_t>(layer.size * layer.size * layer.in);
+    y_size_ = static_cast<size_t>(out * out * layer.out);
     conv_ = std::make_unique<Conv>(problem, isa);
   }
 
-  void run(ThreadPool& pool) {
+  void run(const uint8_t* x, uint8_t* y, const uint8_t* residual, ThreadPool& pool) {
     const auto start = std::chrono::steady_clock::now();
-    conv_->run(x_.data(), y_.data(), residual_.data(), pool);
+    conv_->run(x, y, residual, pool);
     const auto end = std::chrono::steady_clock::now();
     const double us = std::chrono::duration<double, std::micro>(end - start).count();
     times_.push_back(us);
   }
 
   const Layer& layer() const { return layer_; }
+  size_t largest() const { return std::max(x_size_, y_size_); }
   double macs() const { return static_cast<double>(macs_); }
   double time() {  // the first decile
     std::sort(times_.begin(), times_.end());
@@ -230,7 +230,7 @@ class Bench {
   static const uint8_t kTable[256];
   const Layer& layer_;
   int64_t macs_;
-  std::vector<uint8_t> x_, y_, residual_;
+  size_t x_size_, y_size_;
   std::unique_ptr<Conv> conv_;
   std::vector<double> times_;
 };
@@ -243,10 +243,17 @@ void run_network(const Network& network, size_t threads, int repeats) {
   std::vector<Bench> benches;
   benches.reserve(network.count);
   for (size_t i = 0; i < network.count; ++i) benches.emplace_back(network.layers[i], isa);
+  size_t largest = 0;
+  for (const Bench& bench : benches) largest = std::max(largest, bench.largest());
+  std::vector<uint8_t> buffers[3];
+  for (std::vector<uint8_t>& buffer : buffers) buffer.resize(largest, 77);
   double peak = 0;
   for (int repeat = 0; repeat < repeats; ++repeat) {
     if (detected_isa() >= Isa::kAvx512Vnni) peak = std::max(peak, vnni_peak());
-    for (Bench& bench : benches) bench.run(pool);
+    for (size_t i = 0; i < benches.size(); ++i) {
+      benches[i].run(buffers[i % 3].data(), buffers[(i + 1) % 3].data(),
+                     buffers[(i + 2) % 3].data(), pool);
+    }
   }
   peak *= static_cast<double>(threads);
   std::printf("%s, %s, %zu thread(s), peak %.1f GMAC/s\n", network.name, isa_name(isa), threads,

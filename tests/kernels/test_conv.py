@@ -55,8 +55,8 @@ def random_case(
             "pad_left": pads[1],
             "group": group,
         },
-        x_zero_point=int(rng.choice([0, 128, 255, rng.integers(256)])),
-        y_zero_point=int(rng.choice([0, 128, 255, rng.integers(256)])),
+        x_zero_point=int(rng.choice([0, 128, 255, int(rng.integers(256))])),
+        y_zero_point=int(rng.choice([0, 128, 255, int(rng.integers(256))])),
     )
 
 
