@@ -66,7 +66,7 @@ def quantized_operand(
     return Operand(
         value,
         None,
-        scales.reshape(shape),
+        scales.reshape(shape).copy(),  # outlives the memory of the session's building
         zeros.astype(np.int64).reshape(shape),
         axis if shape else None,
     )

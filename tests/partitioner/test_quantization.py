@@ -48,3 +48,12 @@ def test_computed_scales_leave_params_out() -> None:
 
 def test_an_absent_value_has_no_name() -> None:
     assert quantized_operand(SUBJECT, "", "s") == Operand("", None)
+
+
+def test_scales_and_zero_points_do_not_depend_on_the_graph_s_memory() -> None:
+    found = quantized_operand(SUBJECT, "w", "ws", "wz", axis=0)
+    for copied, name in ((found.scales, "ws"), (found.zero_points, "wz")):
+        constant = SUBJECT.constant(name)
+        assert copied is not None
+        assert constant is not None
+        assert not np.shares_memory(copied, constant)
