@@ -22,24 +22,11 @@ from furiosa_ep.partitioner.support import NodeUnit, Operand
 
 ELEMENTWISE = frozenset(
     {"Abs", "Acos", "Acosh", "Add", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Celu", "Clip"}
-    | {"Cos", "Cosh", "Div", "Elu", "Erf", "Exp", "FastGelu", "Floor", "Gelu"}
-    | {"HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log", "Max", "Mean", "Min", "Mish"}
-    | {"Mul", "Neg", "PRelu", "Pow", "QuickGelu", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid"}
-    | {
-        "Shrink",
-        "Sign",
-        "Sin",
-        "Sinh",
-        "Softplus",
-        "Softsign",
-        "Sqrt",
-        "Sub",
-        "Sum",
-        "Swish",
-        "Tan",
-        "Tanh",
-    }
-    | {"ThresholdedRelu"}
+    | {"Cos", "Cosh", "Div", "Elu", "Erf", "Exp", "FastGelu", "Floor", "Gelu", "HardSigmoid"}
+    | {"HardSwish", "Identity", "LeakyRelu", "Log", "Max", "Mean", "Min", "Mish", "Mul", "Neg"}
+    | {"PRelu", "Pow", "QuickGelu", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid"}
+    | {"Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Swish", "Tan"}
+    | {"Tanh", "ThresholdedRelu"}
 )
 """Operators that compute every element from the elements at the same place."""
 
@@ -48,7 +35,7 @@ def node_units(graph: Graph) -> list[NodeUnit]:
     """All node units of the graph, producers before consumers.
 
     A unit is one of:
-    - a QDQ group: an operator, the DequantizeLinear nodes that feed it alone, and the
+    - a QDQ group: an operator, the DequantizeLinear nodes that nothing else reads, and the
       QuantizeLinear nodes behind it where each output is read by exactly one, and by nothing else.
       A Relu or Clip in between that the QuantizeLinear makes redundant belongs to it;
     - an elementwise chain (`chain`): float operators between DequantizeLinear and QuantizeLinear
@@ -188,23 +175,24 @@ class _Groups:
         """
         region_of: dict[int, list[Node]] = {}
         closed: set[int] = set()
-        for node in self._graph.nodes:
-            if not _is_elementwise(node):
-                continue
+        for node in filter(_is_elementwise, self._graph.nodes):
             region = region_of[node.index] = [node]
             for name in node.inputs:
                 producer = self._graph.producer(name)
-                other = region_of.get(producer.index) if producer is not None else None
-                if other is not None and other is not region:
+                if producer is None or not (_is_elementwise(producer) or is_dequantize(producer)):
+                    continue
+                other = region_of.setdefault(producer.index, [producer])
+                if other is not region:
                     small, region = sorted((region, other), key=len)
                     region.extend(small)
                     region_of.update((one.index, region) for one in small)
             if self._is_closed(node):
                 closed.add(node.index)
         distinct = {id(region): region for region in region_of.values()}.values()
+        operators = ([one for one in region if not is_dequantize(one)] for region in distinct)
         return [
             list(self._sorted(region))
-            for region in distinct
+            for region in operators
             if all(node.index in closed for node in region)
         ]
 
@@ -221,8 +209,8 @@ class _Groups:
         return all(_is_elementwise(user) or _quantizes_value(user, name) for user in users) and all(
             not value
             or self._graph.is_constant(value)
-            or self._dequantize(value) is not None
             or self._is_elementwise_value(value)
+            or self._is_dequantized_for_elementwise(value)
             for value in node.inputs
         )
 
@@ -230,17 +218,30 @@ class _Groups:
         producer = self._graph.producer(name)
         return producer is not None and _is_elementwise(producer)
 
+    def _is_dequantized_for_elementwise(self, name: str) -> bool:
+        """Whether a DequantizeLinear computes a value that only elementwise operators read."""
+        return self._dequantize(name) is not None and all(
+            _is_elementwise(user) for user in self._graph.consumers(name)
+        )
+
     def _dequantize(self, name: str) -> Node | None:
-        """The DequantizeLinear that computes a value for one node alone."""
+        """The DequantizeLinear that computes a value, unless the value is an output."""
         producer = self._graph.producer(name)
         if producer is None or not is_dequantize(producer) or name in self._graph_outputs:
             return None
-        return producer if len({one.index for one in self._graph.consumers(name)}) == 1 else None
+        return producer
 
-    def _dequantizes(self, nodes: Iterable[Node]) -> list[Node]:
-        """The DequantizeLinear nodes that compute the inputs of `nodes` and nothing else."""
-        found = (self._dequantize(name) for node in nodes for name in node.inputs)
-        return list({dq.index: dq for dq in found if dq is not None}.values())
+    def _dequantizes(self, nodes: Sequence[Node]) -> list[Node]:
+        """The DequantizeLinear nodes that compute inputs of `nodes` and nothing else."""
+        readers = {node.index for node in nodes}
+        found = {
+            dq.index: dq
+            for node in nodes
+            for name in node.inputs
+            if (dq := self._dequantize(name)) is not None
+            and readers.issuperset(user.index for user in self._graph.consumers(name))
+        }
+        return list(found.values())
 
     def _quantizes(self, name: str) -> list[Node]:
         """The QuantizeLinear nodes among the readers of a value in a region."""

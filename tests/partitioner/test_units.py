@@ -160,6 +160,24 @@ def test_elementwise_operators_of_one_value_are_a_chain(body: str, nodes: str) -
     assert [one.name for one in unit.outputs] == ["y"]
 
 
+def test_a_chain_shares_a_dequantize_among_its_operators() -> None:
+    body = """
+        f = DequantizeLinear(x, s, z9) a = Sigmoid(f) m = Mul(f, a) y = QuantizeLinear(m, s, z)
+    """
+    (unit,) = node_units(graph(body))
+    assert types(unit.nodes) == "DQ Sigmoid Mul Q"
+    assert [one.name for one in unit.inputs] == ["x"]
+
+
+def test_a_dequantize_that_leaves_a_chain_ends_it() -> None:
+    body = """
+        f = DequantizeLinear(x, s, z9) a = Sigmoid(f) m = Mul(f, a) y = QuantizeLinear(m, s, z)
+        d = Det(f)
+    """
+    units = node_units(graph(body, outputs="uint8[N,C,H,W] y, float[N,C] d"))
+    assert unit_types(units) == ["DQ", "Sigmoid", "Mul", "Q", "Det"]
+
+
 def test_one_elementwise_operator_is_a_group_and_no_chain() -> None:
     (unit,) = node_units(
         graph("f = DequantizeLinear(x, s, z) a = Tanh(f) y = QuantizeLinear(a, s, z)")
