@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from furiosa_ep.graph import DeviceValue, Graph, QuantParams
+from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner.operators.emitting import params_of
 from furiosa_ep.partitioner.operators.expressions import (
     CODE,
@@ -24,7 +24,10 @@ from furiosa_ep.partitioner.operators.rules import (
     float_between,
     is_constant,
     quantization,
+    quantized_inputs,
+    quantized_output,
     representable,
+    same_dtype,
     usable_scales,
 )
 from furiosa_ep.partitioner.support import (
@@ -67,51 +70,45 @@ def swaps_operands(a: Sequence[int], b: Sequence[int]) -> bool:
     return False
 
 
-def emit_add(
-    a: DeviceValue, b: DeviceValue, params: Sequence[QuantParams], builder: Builder
-) -> DeviceValue:
-    """QLinearAdd; `params` of a, b and the result."""
-    a_params, b_params, y_params = params
-    if swaps_operands(a.shape, b.shape):
-        a, b, a_params, b_params = b, a, b_params, a_params
-    return _emit("Add", a, b, (a_params, b_params, y_params), builder)
+def lower_add(unit: NodeUnit, builder: Builder) -> None:
+    """QLinearAdd."""
+    a, b = unit.inputs
+    if swaps_operands(builder.value(a).shape, builder.value(b).shape):
+        a, b = b, a
+    _emit("Add", a, b, unit.outputs[0], builder)
 
 
-def emit_mul(
-    a: DeviceValue, b: DeviceValue, params: Sequence[QuantParams], builder: Builder
-) -> DeviceValue:
-    """QLinearMul; `params` of a, b and the result."""
-    return _emit("Mul", a, b, params, builder)
+def lower_mul(unit: NodeUnit, builder: Builder) -> None:
+    """QLinearMul."""
+    a, b = unit.inputs
+    _emit("Mul", a, b, unit.outputs[0], builder)
 
 
-def _emit(
-    kind: str, a: DeviceValue, b: DeviceValue, params: Sequence[QuantParams], builder: Builder
-) -> DeviceValue:
-    a_params, b_params, y_params = params
-    return builder.emit(
+def _emit(kind: str, a: Operand, b: Operand, y: Operand, builder: Builder) -> None:
+    values = [builder.value(a), builder.value(b)]
+    y_params = params_of(y, builder)
+    value = builder.emit(
         kind,
-        [a, b],
-        np.broadcast_shapes(a.shape, b.shape),
+        values,
+        np.broadcast_shapes(*(one.shape for one in values)),
         DType.U8,
         signed=y_params.signed,
-        a_params=a_params,
-        b_params=b_params,
+        a_params=params_of(a, builder),
+        b_params=params_of(b, builder),
         y_params=y_params,
     )
+    builder.set(y, value)
 
 
 def lower(unit: NodeUnit, builder: Builder) -> None:
     """One Add or Mul where ONNX Runtime fuses the unit, else Expressions."""
-    (y,) = unit.outputs
     if unit.node.op_type in _FUSED and is_fused(unit, builder.graph):
-        params = [params_of(one, builder) for one in (*unit.inputs, y)]
-        a, b = (builder.value(one) for one in unit.inputs)
-        builder.set(y, _FUSED[unit.node.op_type](a, b, params, builder))
-        return
-    builder.set(y, lower_expression(unit, builder))
+        _FUSED[unit.node.op_type](unit, builder)
+    else:
+        lower_expression(unit, builder)
 
 
-def lower_expression(unit: NodeUnit, builder: Builder) -> DeviceValue:
+def lower_expression(unit: NodeUnit, builder: Builder) -> None:
     """The operator in float32, a few operands at a time."""
     node, (y,) = unit.node, unit.outputs
     mean = node.op_type == "Mean"
@@ -131,12 +128,15 @@ def lower_expression(unit: NodeUnit, builder: Builder) -> DeviceValue:
     code = step(node, codes)
     if mean:
         code = (*code, constant_word(len(unit.inputs)), (DIV, 0))
-    return expression.emit(code, y.params, shape)
+    builder.set(y, expression.emit(code, y.params, shape))
 
 
-_FUSED = {"Add": emit_add, "Mul": emit_mul}
+_FUSED = {"Add": lower_add, "Mul": lower_mul}
 
 CONSTRAINTS = (quantized_or_constant, float_between, usable_scales, representable)
+
+FUSED = (quantized_inputs(0, 1), quantized_output, same_dtype(0, 1), usable_scales, representable)
+"""For QLinearAdd and QLinearMul, which have no other form."""
 
 SUPPORT = tuple(
     OperatorSupport(op_type, lower, CONSTRAINTS, since=since)

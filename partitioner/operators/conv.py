@@ -39,7 +39,6 @@ from furiosa_ep.partitioner.support import (
 )
 from furiosa_ep.program.program import DType
 
-
 BIAS_SCALE_RELATIVE, BIAS_SCALE_ABSOLUTE = 1e-2, 1e-6
 """How far ONNX Runtime lets the scale of a bias be from the product, to fuse the unit (1.31)."""
 

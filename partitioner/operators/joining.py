@@ -205,13 +205,10 @@ def tile(unit: NodeUnit, builder: Builder, x: DeviceValue) -> DeviceValue:
     return x
 
 
+CONCAT = (eight_bit, all_alike, one_quantization, usable_scales, HAS_AXES, representable)
+
 SUPPORT = (
-    OperatorSupport(
-        "Concat",
-        lower_concat,
-        (eight_bit, all_alike, one_quantization, usable_scales, HAS_AXES, representable),
-        since=4,
-    ),
+    OperatorSupport("Concat", lower_concat, CONCAT, since=4),
     OperatorSupport(
         "Pad",
         lower_pad,

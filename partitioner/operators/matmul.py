@@ -19,6 +19,7 @@ from furiosa_ep.partitioner.operators.emitting import (
 )
 from furiosa_ep.partitioner.operators.numerics import requantize_multiplier
 from furiosa_ep.partitioner.operators.rules import (
+    MAX_RANK,
     constant,
     describe,
     is_constant,
@@ -181,24 +182,21 @@ _SHARED = (
     representable,
 )
 
+GEMM = (
+    *_SHARED,
+    rank(0, 2, 2),
+    rank(1, 2, 2),
+    constant(2, "bias"),
+    integer_bias,
+    bias_per_column,
+    no_factors_with_bias,
+    weights_with_bias,
+    same_dtype(0),
+)
+
+MATMUL = (*_SHARED, rank(0, 1, MAX_RANK), rank(1, 1, MAX_RANK), same_dtype(0))
+
 SUPPORT = (
-    OperatorSupport(
-        "Gemm",
-        lower_gemm,
-        (
-            *_SHARED,
-            rank(0, 2, 2),
-            rank(1, 2, 2),
-            constant(2, "bias"),
-            integer_bias,
-            bias_per_column,
-            no_factors_with_bias,
-            weights_with_bias,
-            same_dtype(0),
-        ),
-        since=7,
-    ),
-    OperatorSupport(
-        "MatMul", lower_matmul, (*_SHARED, rank(0, 1, 8), rank(1, 1, 8), same_dtype(0))
-    ),
+    OperatorSupport("Gemm", lower_gemm, GEMM, since=7),
+    OperatorSupport("MatMul", lower_matmul, MATMUL),
 )

@@ -7,13 +7,9 @@ from furiosa_ep.partitioner.operators.emitting import finish, params_of, reshape
 from furiosa_ep.partitioner.operators.rules import (
     MOVEMENT,
     UNARY,
-    eight_bit,
-    one_output,
     quantization,
     rank,
-    representable,
     same_dtype,
-    usable_scales,
 )
 from furiosa_ep.partitioner.operators.windows import (
     image,
@@ -152,22 +148,13 @@ def lower_global_max_pool(unit: NodeUnit, builder: Builder) -> None:
 
 _WINDOW = (rank(0, 3, 4), known_auto_pad, no_negative_pads)
 
+AVERAGE = (*UNARY, same_dtype(0), *_WINDOW, not_dilated)
+
+GLOBAL_AVERAGE = (*UNARY, same_dtype(0), rank(0, 3, 8))
+
 SUPPORT = (
     OperatorSupport("MaxPool", lower_max_pool, (*MOVEMENT, *_WINDOW, windows_reach_inside)),
-    OperatorSupport(
-        "AveragePool",
-        lower_average_pool,
-        (*UNARY, same_dtype(0), *_WINDOW, not_dilated),
-        since=7,
-    ),
-    OperatorSupport(
-        "GlobalAveragePool",
-        lower_global_average_pool,
-        (*UNARY, same_dtype(0), rank(0, 3, 8)),
-    ),
-    OperatorSupport(
-        "GlobalMaxPool",
-        lower_global_max_pool,
-        (eight_bit, usable_scales, one_output, representable, rank(0, 3, 8)),
-    ),
+    OperatorSupport("AveragePool", lower_average_pool, AVERAGE, since=7),
+    OperatorSupport("GlobalAveragePool", lower_global_average_pool, GLOBAL_AVERAGE),
+    OperatorSupport("GlobalMaxPool", lower_global_max_pool, (*MOVEMENT, rank(0, 3, 8))),
 )

@@ -12,6 +12,7 @@ from furiosa_ep.partitioner.operators.emitting import (
     params_of,
     reshape,
 )
+from furiosa_ep.partitioner.operators.layout import between_convolutions
 from furiosa_ep.partitioner.operators.rules import (
     HAS_AXES,
     MOVEMENT,
@@ -69,6 +70,9 @@ def lower_reduce(unit: NodeUnit, builder: Builder) -> None:
         reduction=REDUCTIONS[unit.node.op_type],
         axes=axes,
         keepdims=keepdims,
+        channels_last=keepdims
+        and len(x.shape) == 4
+        and between_convolutions(unit.node, builder.graph),
         x_params=params_of(unit.inputs[0], builder),
         y_params=y.params,
     )
@@ -178,6 +182,8 @@ def p_is_1_or_2(unit: NodeUnit, graph: Graph) -> str | None:
 _FLOAT = (quantized_inputs(0), float_between, usable_scales, representable, HAS_AXES)
 _AXES = (known(1, "axes"), reduces_something)
 
+SOFTMAX = (*UNARY, HAS_AXES, same_dtype(0))
+
 SUPPORT = (
     *(OperatorSupport(one, lower_reduce, (*_FLOAT, *_AXES)) for one in REDUCTIONS),
     *(
@@ -185,5 +191,5 @@ SUPPORT = (
         for one in ("ReduceMax", "ReduceMin")
     ),
     OperatorSupport("LpNormalization", lower_lp_normalization, (*_FLOAT, p_is_1_or_2)),
-    OperatorSupport("Softmax", lower_softmax, (*UNARY, HAS_AXES, same_dtype(0))),
+    OperatorSupport("Softmax", lower_softmax, SOFTMAX),
 )

@@ -63,7 +63,7 @@ class Qdq:
         """An 8-bit input of the model."""
         name = self.name("x")
         limits = np.iinfo(self.dtype)
-        values = self.rng.integers(limits.min, limits.max + 1, shape)
+        values: Array = self.rng.integers(limits.min, limits.max + 1, shape)
         self.feeds[name] = values.astype(self.dtype)
         self.shapes[name] = tuple(shape) if declared is None else declared
         return name
