@@ -10,13 +10,15 @@ import time
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 import furiosa_ep.compiler
 from furiosa_ep.device_emulator.library import checksum
-from furiosa_ep.graph.graph import Graph
+from furiosa_ep.graph.graph import Graph, tensor_to_array
 from furiosa_ep.options import Options
 from furiosa_ep.program import Binding, Command, DType, Program, Storage, Tensor
 
@@ -35,6 +37,8 @@ class Behaviour:
     def __init__(self) -> None:
         self.models: list[onnx.ModelProto] = []
         """What ONNX Runtime showed, in the order of the calls of partition_model."""
+        self.constants: list[dict[str, npt.NDArray[Any]]] = []
+        """Copies of their initializers."""
         self.options: list[Options] = []
         self.programs: list[tuple[tuple[int, ...], ...]] = []
         """The input shapes of each Program that was made."""
@@ -66,6 +70,9 @@ def partition_model(model: bytes, options: Options) -> Report:
     _fail("partition")
     proto = onnx.load_model_from_string(model)
     behaviour.models.append(proto)
+    behaviour.constants.append(
+        {one.name: np.array(tensor_to_array(one)) for one in proto.graph.initializer}
+    )
     behaviour.options.append(options)
     nodes = Graph.from_bytes(model).nodes
     claimed = tuple(

@@ -1,6 +1,7 @@
 #include "furiosa_ep/provider/native/execution_provider.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "furiosa_ep/provider/native/model_writer.h"
@@ -37,7 +38,13 @@ std::vector<int64_t> shape_words(const Ort& ort, std::span<const ort::ValueInfo*
 
 ExecutionProvider::ExecutionProvider(std::shared_ptr<const void> library, const Ort& ort,
                                      const ort::SessionOptions* options, const ort::Logger* logger)
-    : ort::Ep{}, session_(new Session{std::move(library), ort, logger, CompilerHandle(), {}, {}}) {
+    : ort::Ep{},
+      session_(new Session{std::move(library),
+                           ort,
+                           logger,
+                           std::max(std::thread::hardware_concurrency(), 1u),
+                           CompilerHandle(),
+                           {}}) {
   version = ort.version;
   GetName = [](const ort::Ep*) noexcept -> ort::CString { return kProviderName; };
   GetCapability = [](ort::Ep* self, const ort::Graph* graph,

@@ -4,6 +4,7 @@
 
 #include "device_emulator/native/command.h"
 #include "furiosa_ep/provider/native/small_buffer.h"
+#include "furiosa_ep/provider/native/thread_pool.h"
 
 namespace furiosa {
 namespace {
@@ -99,7 +100,7 @@ void FusedNode::run(const Placed& placed, std::span<const Input> inputs,
     ort.check(ort.api[ort::kGetTensorMutableData](value, &targets[i]));
     if (targets[i] == nullptr) targets[i] = nothing;
   }
-  SessionThreadPool pool(ort, context, session_->threads.concurrency(ort, context));
+  SessionThreadPool pool(ort, context, session_->concurrency);
   placed.executable->run(sources.span(), targets.span(), pool);
 }
 

@@ -9,7 +9,6 @@
 #include "furiosa_ep/provider/native/compiler.h"
 #include "furiosa_ep/provider/native/ort.h"
 #include "furiosa_ep/provider/native/program_cache.h"
-#include "furiosa_ep/provider/native/thread_pool.h"
 
 namespace furiosa {
 
@@ -18,9 +17,9 @@ struct Session {
   std::shared_ptr<const void> library;  // keeps what `ort` belongs to
   const Ort& ort;
   const ort::Logger* logger;  // ONNX Runtime's, valid as long as its session
+  size_t concurrency;         // the CPUs of this process
   CompilerHandle handle;
   FuriosaSettings settings{};
-  SessionThreads threads;
 };
 
 // One partition in ONNX Runtime's graph: runs its Program on the tensors of a kernel context.
