@@ -17,7 +17,7 @@ the code generator. Every 8-bit value is held as uint8: int8 values with their t
 | MaxPool | x -> u8 | kernel, strides, dilations, pads |
 | AveragePool | x -> u8 | kernel, strides, dilations, pads, count_include_pad, x_params, y_params |
 | GlobalAveragePool | x -> u8 | x_params, y_params |
-| Reduce | x -> u8 or float | reduction (mean, sum, max, l2), axes, keepdims, x_params, y_params |
+| Reduce | x -> u8 or float | reduction (mean, sum, max, l2), axes, keepdims, channels_last? (ONNX Runtime adds in that order), x_params, y_params |
 | Softmax | x -> u8 | axis, x_params, y_params, variant |
 | LpNormalization | x -> u8 or float | axis, p, x_params, y_params |
 | ResizeNearest | x -> u8 | rows, columns: source index of every output row and column |
