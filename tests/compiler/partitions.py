@@ -48,7 +48,9 @@ def extract(model: onnx.ModelProto, nodes: Sequence[int]) -> onnx.ModelProto:
     part = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     part.graph.name = "partition"
     part.graph.node.extend(chosen)
-    part.graph.initializer.extend(constants[name] for name in dict.fromkeys(consumed) if name in constants)
+    part.graph.initializer.extend(
+        constants[name] for name in dict.fromkeys(consumed) if name in constants
+    )
     for name in dict.fromkeys(consumed):
         if name not in produced and name not in constants:
             part.graph.input.append(types[name])
