@@ -4,13 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <future>
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace furiosa {
@@ -27,7 +28,7 @@ class ProgramCache {
   // The value for `shapes`, from `make()` if there is none; throws what that throws.
   template <class Make>
   Pointer get(std::span<const int64_t> shapes, Make&& make) {
-    std::promise<Pointer> promise;
+    std::optional<std::promise<Pointer>> promise;  // if this call is to make the value
     std::shared_future<Pointer> future;
     {
       const std::lock_guard lock(mutex_);
@@ -39,13 +40,13 @@ class ProgramCache {
         future = found->future;
       } else {
         if (found != entries_.end()) entries_.erase(found);
-        entries_.push_front(
-            {{shapes.begin(), shapes.end()}, nullptr, promise.get_future().share(), getpid()});
+        future = promise.emplace().get_future().share();
+        entries_.push_front({{shapes.begin(), shapes.end()}, nullptr, future, getpid()});
         if (entries_.size() > capacity_) entries_.pop_back();
       }
     }
-    if (future.valid()) return future.get();
-    return fill(shapes, promise, make);
+    if (promise.has_value()) fill(shapes, *promise, make);
+    return future.get();
   }
 
  private:
@@ -60,16 +61,14 @@ class ProgramCache {
   };
 
   template <class Make>
-  Pointer fill(std::span<const int64_t> shapes, std::promise<Pointer>& promise, Make& make) {
+  void fill(std::span<const int64_t> shapes, std::promise<Pointer>& promise, Make& make) {
     try {
       Pointer value = make();
       settle(shapes, value);
-      promise.set_value(value);
-      return value;
+      promise.set_value(std::move(value));
     } catch (...) {
       settle(shapes, nullptr);
       promise.set_exception(std::current_exception());
-      throw;
     }
   }
 
