@@ -123,13 +123,17 @@ class ReductionOrder:
 
 
 def reduction_order(
-    dims: Sequence[int], axes: Sequence[int], kind: int, channels_last: bool = False
+    dims: Sequence[int],
+    axes: Sequence[int],
+    kind: int,
+    channels_last: bool = False,
+    threads: int = 1,
 ) -> ReductionOrder:
     """The order in which ONNX Runtime's CPU kernels reduce `axes` (not negative) of a tensor.
 
     `channels_last` tells that it has moved the channels of an image [N, C, ...] to the end first,
-    as it does between convolutions. Where a middle part of the axes is reduced, ONNX Runtime
-    chooses by its number of threads; this is what it does with one or two.
+    as it does between convolutions. `threads` is its number of intra-op threads, by which it
+    chooses where the axes that are left lie around or between the reduced ones.
     """
     memory = list(range(len(dims)))
     if channels_last:
@@ -150,8 +154,8 @@ def reduction_order(
         return packets
     if kind == L2:
         return sequence
-    if pattern == "KR" or (pattern == "RKR" and sizes[1] >= 2):
+    if pattern == "KR" or (pattern == "RKR" and sizes[1] >= max(2, threads)):
         return packets
-    if pattern == "KRK" and sizes[0] >= 2:
+    if pattern == "KRK" and sizes[0] >= max(2, threads):
         return ReductionOrder(kept, reduced, IN_FOURS, 0)
     return sequence

@@ -41,8 +41,8 @@ def exp_table(x_scale: np.float32, length: int) -> npt.NDArray[np.float32]:
     Entry i is exp((i - 255) * x_scale), shifted up as far as the sum cannot overflow float32.
     """
     scale = float(x_scale)
-    room = math.log(float(np.finfo(np.float32).max / np.float32(length)))
-    shift = max(0.0, room - 5) / scale
+    room = np.float32(math.log(np.finfo(np.float32).max / np.float32(length)))
+    shift = max(0.0, float(room) - 5) / scale
     with np.errstate(over="ignore"):
         return np.array([_exp((i - 255 + shift) * scale) for i in range(256)], np.float32)
 

@@ -29,6 +29,17 @@ def test_reference_equals_onnxruntime(seed: int) -> None:
     assert_same(actual.transpose(0, 2, 1), expected, (x_params, y_params, length))
 
 
+@pytest.mark.parametrize("length", [7, 16, 91])
+def test_reference_equals_onnxruntime_near_ties(length: int) -> None:
+    rng = np.random.default_rng(length)
+    x_params, y_params = Quantization(np.float32(0.07), 120), Quantization(np.float32(1 / 256), 0)
+    x = rng.integers(0, 256, (4_000_000 // length, length)).astype(np.uint8)
+    expected, actual = QdqModel("Softmax", x_params, y_params).run(x), np.zeros_like(x)
+    table = exp_table(x_params.scale, length)
+    REFERENCE["SOFTMAX"]([x, table, None], y_params.parameters("y"), actual)
+    assert_same(actual, expected)
+
+
 def test_flattens_from_the_axis_on_before_opset_13() -> None:
     rng = np.random.default_rng(0)
     x_params, y_params = Quantization(np.float32(0.02), 9), Quantization(np.float32(1 / 256), 0)
