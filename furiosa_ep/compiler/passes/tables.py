@@ -55,7 +55,8 @@ def fuse_tables(graph: DeviceGraph) -> None:
     """
     uses = Uses.of(graph)
     dead = []
-    for lookup in graph.operations:
+    # The last one first, so that of many in a row each is moved once.
+    for lookup in reversed(graph.operations):
         if lookup.kind != "Lookup":
             continue
         source = operand(lookup)
