@@ -113,7 +113,7 @@ def real_models() -> list[RealModel]:
     ocr = _ocr_folder()
     if ocr is not None:
         models += [
-            RealModel(ocr / "ch_PP-OCRv4_det_infer.onnx", (3, 320, 480), 118, 60, "text"),
+            RealModel(ocr / "ch_PP-OCRv4_det_infer.onnx", (3, 192, 256), 118, 60, "text"),
             RealModel(ocr / "ch_PP-OCRv4_rec_infer.onnx", (3, 48, 320), 127.5, 127.5, "text"),
             RealModel(
                 ocr / "ch_ppocr_mobile_v2.0_cls_infer.onnx", (3, 48, 192), 127.5, 127.5, "text"

@@ -6,7 +6,10 @@ import onnxruntime as ort
 import pytest
 
 import furiosa_ep
+from furiosa_ep.device_emulator import run_reference
+from furiosa_ep.program import Program
 from furiosa_ep.quantization import quantize_model
+from tests.programs import captured_programs, difference_from_reference
 from tests.random_graphs import difference
 from tests.real_models import RealModel, real_models
 
@@ -37,6 +40,29 @@ def test_uint8_model_equals_the_cpu_provider_on_every_bit(model: RealModel) -> N
     for number, sample in enumerate(model.samples(SAMPLES)):
         found = difference(cpu.run(None, sample), npu.run(None, sample))
         assert found is None, f"sample {number}: {found}"
+
+
+@every_model
+def test_int8_model_equals_the_numpy_reference_on_every_bit(
+    model: RealModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furiosa_ep.register()
+    programs = captured_programs(monkeypatch)
+    npu = session(quantized(model, "int8"), "FuriosaProvider")
+    names = [output.name for output in npu.get_outputs()]
+    for sample in model.samples(2):
+        outputs = dict(zip(names, npu.run(None, sample), strict=True))
+    assert programs
+    for program in programs:
+        found = difference_from_reference(program)
+        assert found is None, found
+        parsed = Program.from_bytes(program)
+        if set(sample) == {b.name for b in parsed.inputs} and set(names) == {
+            b.name for b in parsed.outputs
+        }:
+            expected = run_reference(parsed, [sample[binding.name] for binding in parsed.inputs])
+            found = difference(expected, [outputs[binding.name] for binding in parsed.outputs])
+            assert found is None, found
 
 
 @every_model

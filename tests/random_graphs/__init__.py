@@ -94,7 +94,7 @@ def compare(seed: int, *, signed: bool | None = False) -> str | None:
         expected = cpu.run(None, feeds)
     except Exception:
         return None
-    providers = ["FuriosaProvider", "CPUExecutionProvider"]
+    providers = [("FuriosaProvider", {"claim": "all"}), "CPUExecutionProvider"]
     try:
         npu = ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
         found = difference(expected, npu.run(None, feeds))
