@@ -32,8 +32,9 @@ class GraphBuilder:
             self._declare_input(name, input_shapes[name])
 
     def value(self, operand: Operand | str) -> DeviceValue:
-        """The device value of an ONNX value: a constant (int8 in the stored domain), or what an
-        earlier lowering has set.
+        """The device value of an ONNX value: what an earlier lowering has set, or a constant.
+
+        Constants of int8 are in the stored domain.
         """
         name = _name(operand)
         found = self._values.get(name)

@@ -60,8 +60,9 @@ class CompiledPartition:
         return self._graph.outputs
 
     def program(self, input_shapes: Sequence[Sequence[int]] | None = None) -> bytes:
-        """The bytes of the Program for inputs of these shapes, in the model's order; of the shapes
-        that the model declares where none are given.
+        """The bytes of the Program for inputs of these shapes, in the model's order.
+
+        Without shapes, for those that the model declares.
 
         Raises:
             CompileError: where the model does not work for these shapes; says which node and why.

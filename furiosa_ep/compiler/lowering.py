@@ -15,8 +15,9 @@ from furiosa_ep.partitioner.units import node_units
 
 @dataclass(frozen=True)
 class Step:
-    """A node unit of a partition, and how it is lowered: by an operator's support, or, where that
-    is None, by evaluating its nodes at compile time.
+    """A node unit of a partition, and how it is lowered.
+
+    By an operator's support; where that is None, its nodes are evaluated at compile time.
     """
 
     unit: NodeUnit

@@ -30,8 +30,9 @@ _EVALUATING: ContextVar[bool] = ContextVar("furiosa_ep_evaluating_tables", defau
 
 
 def is_evaluating() -> bool:
-    """Whether this thread is creating or running a session for tables, which has to stay on the CPU
-    provider whatever a program has asked for its own sessions.
+    """Whether this thread is creating or running a session for tables.
+
+    Such a session stays on the CPU provider, whatever is done to the sessions of a program.
     """
     return _EVALUATING.get()
 
@@ -139,8 +140,9 @@ class TableSet:
 def _codes(
     rank: int, channel_axis: int | None, channels: int | None, signed: bool
 ) -> tuple[npt.NDArray[Any], int]:
-    """All codes, in the order of their stored bytes, as a value of `rank` dims or one more, and the
-    axis that they lie along.
+    """All codes, in the order of their stored bytes, and the axis that they lie along.
+
+    They have the dims of a value of `rank` that broadcasts as the real one, or one dim more.
     """
     stored = np.arange(CODES, dtype=np.uint8)
     codes: npt.NDArray[Any] = flip_back(stored) if signed else stored

@@ -13,8 +13,7 @@ KINDS = MOVEMENT | OPCODE.keys()
 
 
 def verify(graph: DeviceGraph, stage: str) -> None:
-    """Check that every value is computed once and before it is read, and that shapes and element
-    types fit the operations.
+    """Check that every value is computed once, before it is read, and fits its operations.
 
     Raises:
         InternalError: where they do not; names the stage, the operation and the rule.

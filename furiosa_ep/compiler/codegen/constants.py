@@ -25,8 +25,10 @@ class ConstantPool:
         self._by_identity: dict[int, tuple[npt.NDArray[Any], View]] = {}
 
     def add(self, array: npt.NDArray[Any]) -> View:
-        """The row-major view of an array's elements in the constants. The array is read when the
-        constants are written, so it may be a strided view of another; it must not change.
+        """The row-major view of an array's elements in the constants.
+
+        The array is read when the constants are written: it may be a strided view of another, and
+        must not change.
         """
         known = self._by_identity.get(id(array))
         if known is not None:

@@ -61,8 +61,9 @@ class Emitter:
         self._views[value] = view
 
     def image(self, value: DeviceValue) -> View:
-        """The view of an image (N, C, H, W, or N, C, L) with its channels innermost in memory, as
-        N, H, W, C; a copy where they are not.
+        """The view of an image (N, C, H, W, or N, C, L) as N, H, W, C with C innermost in memory.
+
+        It is one of a copy where the channels of `value` lie otherwise.
         """
         found = self._images.get(value)
         if found is None:
@@ -75,8 +76,10 @@ class Emitter:
         return found
 
     def allocate(self, value: DeviceValue, fits: Fits | None = None) -> View:
-        """The view to write a new value to: its place in another value or an output where there is
-        one and `fits` takes it, otherwise a buffer of its own.
+        """The view to write a new value to.
+
+        It is the value's place in another one or in an output, where there is one and `fits`
+        accepts it, otherwise a buffer of its own.
         """
         view = self.target(value)
         if view is None or not (fits or self.follows_order(value))(view):
@@ -117,8 +120,10 @@ class Emitter:
         return view
 
     def _whole(self, value: DeviceValue) -> View:
-        """The view of a value that others are parts of; where it is a part, too, the outer one is
-        allocated first, without recursion, because networks of thousands of Concat exist.
+        """The view of a value that others are parts of.
+
+        Where it is a part as well, the outer one is allocated first; without recursion, which
+        networks with a thousand nested Concat would exhaust.
         """
         waiting = [value]
         while value not in self._views:
@@ -171,9 +176,10 @@ class Emitter:
         keep: Sequence[int] = (),
         last_axis: int | None = None,
     ) -> None:
-        """A command on views of one logical shape, with as few dims as possible, in the order of
-        the result's memory. The operands at the positions `keep` are passed on as they are;
-        `last_axis` becomes the last dim and stays one of its own.
+        """Append a command on views of one logical shape, with as few dims as possible.
+
+        Dims are in the order of the result's memory. The operands at the positions `keep` are
+        passed on as they are; `last_axis` becomes the last dim and stays one of its own.
         """
         moving = [i for i, view in enumerate(operands) if view is not None and i not in keep]
         views = [result, *(view.expand(result.dims) for i in moving if (view := operands[i]))]
@@ -197,8 +203,9 @@ class Emitter:
     def command(
         self, opcode: str, operands: Sequence[View | None], attributes: Mapping[str, Any]
     ) -> None:
-        """Append a command on views in physical order, the result last; nothing where the result
-        has no elements.
+        """Append a command on views in physical order, the result last.
+
+        Nothing is appended where the result has no elements.
         """
         result = operands[-1]
         if result is None or not result.size:

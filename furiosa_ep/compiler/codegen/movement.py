@@ -87,8 +87,9 @@ def emit_pad(operation: Operation, emitter: Emitter) -> None:
 
 @emits("Gather")
 def emit_gather(operation: Operation, emitter: Emitter) -> None:
-    """GATHER between the axes before and behind in memory; from a row-major copy where those do
-    not merge into one.
+    """GATHER between the axes before and those behind, each merged into one.
+
+    Where strides cannot say that, from a row-major copy or to a row-major buffer.
     """
     x, output = operand(operation), operation.output
     axis = operation.attributes["axis"] % len(x.shape)

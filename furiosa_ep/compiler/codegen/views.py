@@ -39,8 +39,10 @@ class View:
 
     @classmethod
     def dense(cls, buffer: Buffer, dtype: DType, dims: Shape, order: Sequence[int] = ()) -> "View":
-        """All of a buffer, without gaps; `order` lists the axes from the outermost in memory to
-        the innermost, ONNX's order where it is empty.
+        """All of a buffer, without gaps.
+
+        `order` lists the axes from the outermost in memory to the innermost; ONNX's order where it
+        is empty.
         """
         strides = [0] * len(dims)
         step = 1
@@ -100,8 +102,10 @@ class View:
         )
 
     def memory_order(self) -> Shape:
-        """The axes from the outermost in memory to the innermost; axes of stride 0 outermost, those
-        of one element beside their neighbours in ONNX's order.
+        """The axes from the outermost in memory to the innermost.
+
+        Axes of stride 0 are outermost, those of one element beside their neighbours in ONNX's
+        order.
         """
         strides = [abs(stride) for stride in self.strides]
         inner = 1

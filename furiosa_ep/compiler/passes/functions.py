@@ -22,8 +22,10 @@ _Function = Table | npt.NDArray[Any] | None
 
 
 def merge_functions(graph: DeviceGraph) -> None:
-    """Make a Lookup of an Add, Mul or Expression all of whose operands are one 8-bit value, lookups
-    of it, or constants of one element: x * sigmoid(x) becomes one table.
+    """Make a Lookup of an Add, Mul or Expression that is a function of one 8-bit value.
+
+    Its operands are that value, lookups of it, and constants of one element: x * sigmoid(x)
+    becomes one table.
     """
     uses = Uses.of(graph)
     for operation in graph.operations:
@@ -57,8 +59,9 @@ def _common_source(
 
 
 def _lookups(value: DeviceValue, uses: Uses) -> dict[DeviceValue, tuple[Table, ...]]:
-    """The value and those that it is a lookup of, nearest first, each with the tables between it
-    and the value, the first to apply first.
+    """The value and those that it is a lookup of, nearest first.
+
+    Each with the tables that make the value of it, the first to apply first.
     """
     found: dict[DeviceValue, tuple[Table, ...]] = {}
     tables: tuple[Table, ...] = ()

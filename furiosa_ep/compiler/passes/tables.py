@@ -50,8 +50,9 @@ def compose_tables(graph: DeviceGraph) -> None:
 
 
 def fuse_tables(graph: DeviceGraph) -> None:
-    """Move a lookup into the epilogues of the operations that compute its input, through movements
-    of data in between, where nothing else reads the values on the way.
+    """Move lookups into the epilogues of the operations that compute their inputs.
+
+    Also through movements of data in between, where nothing else reads the values on the way.
     """
     uses = Uses.of(graph)
     dead = []
@@ -74,8 +75,9 @@ def fuse_tables(graph: DeviceGraph) -> None:
 
 
 def _absorbing(value: DeviceValue, table: Table, uses: Uses) -> list[DeviceValue] | None:
-    """The values that change, `value` first, where it is looked up in a table as early as possible;
-    None where some operation cannot do that.
+    """The values that change, `value` first, where it is looked up as early as possible.
+
+    None where one of the operations that compute it cannot do that.
     """
     values, waiting = [], [value]
     while waiting:
