@@ -223,9 +223,10 @@ def _is_worth(units: Sequence[NodeUnit]) -> bool:
     """Whether connected units gain more on the NPU than their borders cost."""
     gain = 0
     for unit in units:
-        if unit.chain or unit.node.op_type in ELEMENTWISE:
+        kind = unit.node.op_type.removeprefix("QLinear")
+        if unit.chain or kind in ELEMENTWISE:
             gain += 1
-        elif unit.node.op_type not in _MOVEMENT and unit.node.op_type not in SHAPE_READERS:
+        elif kind not in _MOVEMENT and kind not in SHAPE_READERS:
             gain += 2
     return gain > 1
 
