@@ -69,9 +69,13 @@ def lower_max_pool(unit: NodeUnit, builder: Builder) -> None:
 def emit_average_pool(
     x: DeviceValue, unit: NodeUnit, x_params: QuantParams, y_params: QuantParams, builder: Builder
 ) -> DeviceValue:
-    """QLinearAveragePool."""
+    """QLinearAveragePool, which ONNX Runtime computes as QLinearGlobalAveragePool where the window
+    is the whole image."""
     attributes = unit.node.attributes
-    geometry = window(attributes, x.shape[2:], attributes["kernel_shape"])
+    kernel = attributes["kernel_shape"]
+    geometry = window(attributes, x.shape[2:], kernel)
+    if tuple(kernel) == x.shape[2:] and not any(geometry.attributes["pads"]):
+        return emit_global_average_pool(x, x_params, y_params, builder)
     y = builder.emit(
         "AveragePool",
         [image(x, builder)],

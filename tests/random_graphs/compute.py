@@ -238,8 +238,10 @@ def pool(m: ModelMaker) -> bool:
         return False
     op = str(m.random.choice(["MaxPool", "MaxPool", "AveragePool"]))
     kernel = [m.integer(1, min(3, x.shape[2])), m.integer(1, min(3, x.shape[3]))]
+    if m.chance(0.2):
+        kernel = list(x.shape[2:])
     strides = [m.integer(1, 2), m.integer(1, 2)]
-    pads = [m.integer(0, k - 1) if k > 1 else 0 for k in kernel * 2]
+    pads = [m.integer(0, min(k - 1, 2)) if m.chance(0.5) else 0 for k in kernel * 2]
     shape = [
         (x.shape[2 + i] + pads[i] + pads[i + 2] - kernel[i]) // strides[i] + 1 for i in range(2)
     ]
