@@ -81,7 +81,12 @@ class Maker:
 
     def max_pool(self, x: DeviceValue) -> DeviceValue:
         shape = (*x.shape[:2], x.shape[2] - 1, x.shape[3] - 1)
-        window = {"strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0), "kernel": (2, 2)}
+        window: dict[str, Any] = {
+            "strides": (1, 1),
+            "dilations": (1, 1),
+            "pads": (0, 0, 0, 0),
+            "kernel": (2, 2),
+        }
         return self.emit("MaxPool", x, shape=shape, **window)
 
     def reshape(self, x: DeviceValue, *shape: int) -> DeviceValue:

@@ -33,7 +33,9 @@ def on_cpu(node: Node, inputs: list[np.ndarray]) -> list[np.ndarray]:
     opset = onnx.helper.make_opsetid("", 18)
     model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, dict(zip(node.inputs, inputs, strict=True)))
+    return [
+        np.asarray(one) for one in session.run(None, dict(zip(node.inputs, inputs, strict=True)))
+    ]
 
 
 I = np.int64  # noqa: E741

@@ -67,7 +67,7 @@ def test_reshape_is_a_view_exactly_where_strides_can_say_it() -> None:
 
 
 def _factorizations(size: int, random: np.random.Generator) -> list[tuple[int, ...]]:
-    found = [(size,)]
+    found: list[tuple[int, ...]] = [(size,)]
     for _ in range(3):
         dims, left = [], size
         while left > 1:

@@ -1,8 +1,11 @@
 """Tables: one after the other is one, and one behind an operation goes into its epilogue."""
 
+from collections import Counter
+
 import numpy as np
 
 from furiosa_ep.compiler.opcodes import CHANNELS_LAST, has_table, operand
+from furiosa_ep.compiler.passes.cleanup import remove_dead_operations
 from furiosa_ep.compiler.passes.uses import Uses, joined_name
 from furiosa_ep.graph import DeviceGraph, DeviceValue, Operation, Table
 from furiosa_ep.program import DType
@@ -31,22 +34,22 @@ def compatible(first: Table | None, second: Table) -> bool:
 
 
 def compose_tables(graph: DeviceGraph) -> None:
-    """Make one lookup of two where nothing else reads what is between them."""
+    """Make one lookup of two where nothing but lookups reads what is between them."""
     uses = Uses.of(graph)
-    dead = []
+    readers = Counter(operand(one) for one in graph.operations if one.kind == "Lookup")
     for operation in graph.operations:
         if operation.kind != "Lookup":
             continue
-        before = uses.only_producer(operand(operation))
-        if before is None or before.kind != "Lookup":
+        between = operand(operation)
+        before = uses.producers.get(between)
+        if before is None or before.kind != "Lookup" or readers[between] != uses.count(between):
             continue
         tables = before.attributes["table"], operation.attributes["table"]
         if compatible(*tables):
             operation.inputs = before.inputs
             operation.attributes = {**operation.attributes, "table": compose(*tables)}
             operation.name = joined_name(before, operation)
-            dead.append(before)
-    graph.remove(dead)
+    remove_dead_operations(graph)
 
 
 def fuse_tables(graph: DeviceGraph) -> None:
