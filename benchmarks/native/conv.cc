@@ -245,8 +245,8 @@ void run_network(const Network& network, size_t threads, int repeats) {
   for (size_t i = 0; i < network.count; ++i) benches.emplace_back(network.layers[i], isa);
   size_t largest = 0;
   for (const Bench& bench : benches) largest = std::max(largest, bench.largest());
-  std::vector<uint8_t> buffers[3];
-  for (std::vector<uint8_t>& buffer : buffers) buffer.resize(largest, 77);
+  kernels::AlignedBuffer<uint8_t> buffers[3];
+  for (auto& buffer : buffers) buffer = kernels::AlignedBuffer<uint8_t>(largest);
   double peak = 0;
   for (int repeat = 0; repeat < repeats; ++repeat) {
     if (detected_isa() >= Isa::kAvx512Vnni) peak = std::max(peak, vnni_peak());

@@ -266,6 +266,7 @@ void Conv::run_block(const Share& share, int64_t first, size_t count, const uint
     const Panel& panel = panels_[i];
     block.row_offset = panel.row_offset;
     block.panel = weights_.data() + panel.offset;
+    block.next_panel = i + 1 < share.last_panel ? weights_.data() + panels_[i + 1].offset : nullptr;
     block.scales = &scales_[i];
     block.first_column = panel.first_column;
     block.columns = panel.columns;

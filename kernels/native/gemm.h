@@ -49,6 +49,7 @@ struct PanelBlock {
   void* const* y;                  // per row, the element of column 0
   const uint8_t* const* residual;  // likewise; only read where the epilogue adds a residual
   const Epilogue* epilogue;
+  const uint8_t* next_panel;  // the panel that will be needed next, to be fetched; or nullptr
 };
 
 // The kernels of one instruction set.

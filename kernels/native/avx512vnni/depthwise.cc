@@ -12,7 +12,7 @@
 namespace furiosa::kernels {
 namespace {
 
-using avx512vnni::Result;
+using avx512vnni::Finish;
 
 // Pixels that share one load of the weights.
 constexpr int kPixels = 2;
@@ -31,7 +31,7 @@ FURIOSA_INLINE void interleave(const __m512i (&taps)[4], __m512i (&fours)[4]) {
 }
 
 // Computes rows [row, row + kRows) of a block.
-template <int kRows, bool kWhole, Result kResult>
+template <int kRows, bool kWhole, Finish kFinish>
 void pixels(const PanelBlock& block, size_t row) {
   const __mmask64 mask = avx512vnni::column_mask(block.columns);
   __m512i accumulators[kRows][4];
@@ -58,30 +58,26 @@ void pixels(const PanelBlock& block, size_t row) {
       }
     }
   }
+  const avx512vnni::Finisher<4, kFinish> finish(block);
   FURIOSA_UNROLL for (int r = 0; r < kRows; ++r) {
-    avx512vnni::store<4, kResult>(block, row + static_cast<size_t>(r), accumulators[r]);
+    finish(row + static_cast<size_t>(r), accumulators[r]);
   }
 }
 
-template <bool kWhole, Result kResult>
+template <bool kWhole, Finish kFinish>
 void run_pixels(const PanelBlock& block) {
   size_t row = 0;
   for (; row + kPixels <= block.row_count; row += kPixels)
-    pixels<kPixels, kWhole, kResult>(block, row);
-  for (; row < block.row_count; ++row) pixels<1, kWhole, kResult>(block, row);
+    pixels<kPixels, kWhole, kFinish>(block, row);
+  for (; row < block.row_count; ++row) pixels<1, kWhole, kFinish>(block, row);
 }
 
 void run(const PanelBlock& block) {
   const bool whole = block.columns == kPanelColumns;
-  switch (avx512vnni::result_of(*block.epilogue)) {
-    case Result::kPlain:
-      return whole ? run_pixels<true, Result::kPlain>(block)
-                   : run_pixels<false, Result::kPlain>(block);
-    case Result::kBytes:
-      return whole ? run_pixels<true, Result::kBytes>(block)
-                   : run_pixels<false, Result::kBytes>(block);
-    case Result::kFloats:
-      return run_pixels<false, Result::kFloats>(block);
+  if (avx512vnni::finish_of(*block.epilogue) == Finish::kPlain) {
+    whole ? run_pixels<true, Finish::kPlain>(block) : run_pixels<false, Finish::kPlain>(block);
+  } else {
+    whole ? run_pixels<true, Finish::kAny>(block) : run_pixels<false, Finish::kAny>(block);
   }
 }
 

@@ -11,11 +11,11 @@
 namespace furiosa::kernels {
 namespace {
 
-using avx512vnni::Result;
+using avx512vnni::Finish;
 
-// Bytes ahead of the multiplication from which weights are fetched: a panel comes from the L2 cache
-// or beyond.
-constexpr size_t kPrefetch = 2048;
+// Bytes ahead of the multiplication from which weights are fetched into the first cache. Beside
+// that the tiles of a panel fetch the next panel into the second cache, a slice each.
+constexpr size_t kPrefetch = 1024;
 
 // GCC's intrinsics for these make it copy and spill accumulators.
 FURIOSA_INLINE void dot(__m512i& accumulator, __m512i bytes, __m512i weights) {
@@ -44,9 +44,9 @@ FURIOSA_INLINE __m512i last(const uint8_t* from, size_t depth) {
   return _mm512_set1_epi32(static_cast<int32_t>(word));
 }
 
-// Computes rows [row, row + rows) of a block, 1 <= rows <= R.
-template <int R, int V, Result kResult>
-void tile(const PanelBlock& block, size_t row, size_t rows) {
+// Computes rows [row, row + rows) of a block, 1 <= rows <= R, and fetches from `fetch` on.
+template <int R, int V, Finish kFinish>
+void tile(const PanelBlock& block, size_t row, size_t rows, const uint8_t* fetch) {
   // All 32 registers hold accumulators, weights and bytes: the last weights come from memory.
   constexpr int kHeld = R * V + V + 1 > 32 ? V - 1 : V;
   __m512i accumulators[R][V];
@@ -72,6 +72,8 @@ void tile(const PanelBlock& block, size_t row, size_t rows) {
       FURIOSA_UNROLL for (int v = 0; v < V; ++v) {
         _mm_prefetch(reinterpret_cast<const char*>(weights + v) + kPrefetch, _MM_HINT_T0);
       }
+      _mm_prefetch(reinterpret_cast<const char*>(fetch), _MM_HINT_T1);
+      fetch += 64;
       FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
         const __m512i bytes = four(from[r] + channel);
         FURIOSA_UNROLL for (int v = 0; v < kHeld; ++v) dot(accumulators[r][v], bytes, held[v]);
@@ -85,23 +87,26 @@ void tile(const PanelBlock& block, size_t row, size_t rows) {
     }
     weights += V;
   }
+  const avx512vnni::Finisher<V, kFinish> finish(block);
   FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
     if (static_cast<size_t>(r) >= rows) break;
-    avx512vnni::store<V, kResult>(block, row + static_cast<size_t>(r), accumulators[r]);
+    finish(row + static_cast<size_t>(r), accumulators[r]);
   }
 }
 
-using Tile = void (*)(const PanelBlock& block, size_t row, size_t rows);
+using Tile = void (*)(const PanelBlock& block, size_t row, size_t rows, const uint8_t* fetch);
 
-// A tile height and its kernels, by Result.
+// A tile height and its kernels, by Finish.
 struct Height {
   size_t rows;
-  Tile kernels[3];
+  Tile kernels[avx512vnni::kFinishes];
 };
 
 template <int R, int V>
 constexpr Height height() {
-  return {R, {tile<R, V, Result::kPlain>, tile<R, V, Result::kBytes>, tile<R, V, Result::kFloats>}};
+  return {R,
+          {tile<R, V, Finish::kPlain>, tile<R, V, Finish::kTable>, tile<R, V, Finish::kAdd>,
+           tile<R, V, Finish::kAny>}};
 }
 
 // The heights for each panel width, ascending.
@@ -114,25 +119,29 @@ constexpr Height kThree[] = {height<1, 3>(), height<2, 3>(), height<4, 3>(), hei
 constexpr Height kFour[] = {height<1, 4>(), height<2, 4>(), height<3, 4>(), height<4, 4>(),
                             height<5, 4>(), height<6, 4>(), height<7, 4>()};
 
+size_t vectors(size_t columns) { return (columns + 15) / 16; }
+
+size_t panel_size(size_t taps, size_t depth, size_t columns) {
+  return taps * ((depth + 3) / 4) * vectors(columns) * 64;
+}
+
 template <size_t kCount>
 void run_tiles(const Height (&heights)[kCount], const PanelBlock& block) {
-  const size_t kernel = static_cast<size_t>(avx512vnni::result_of(*block.epilogue));
+  const size_t kernel = static_cast<size_t>(avx512vnni::finish_of(*block.epilogue));
   const size_t most = heights[kCount - 1].rows;
+  const size_t size = panel_size(block.taps, block.depth, block.columns);
+  const size_t slice = size / ((block.row_count + most - 1) / most);
+  const uint8_t* fetch = block.next_panel != nullptr ? block.next_panel : block.panel;
   for (size_t row = 0; row < block.row_count;) {
     const size_t left = block.row_count - row;
     const size_t tiles = (left + most - 1) / most;
     const size_t rows = (left + tiles - 1) / tiles;  // tiles of equal height
     size_t i = 0;
     while (heights[i].rows < rows) ++i;
-    heights[i].kernels[kernel](block, row, rows);
+    heights[i].kernels[kernel](block, row, rows, fetch);
+    fetch += slice;
     row += rows;
   }
-}
-
-size_t vectors(size_t columns) { return (columns + 15) / 16; }
-
-size_t panel_size(size_t taps, size_t depth, size_t columns) {
-  return taps * ((depth + 3) / 4) * vectors(columns) * 64;
 }
 
 size_t slot(size_t column, size_t columns) { return avx512vnni::slot_of(column, vectors(columns)); }
