@@ -26,6 +26,14 @@ struct MulParameters {
   int32_t bias;
 };
 
+// Windows over an image whose channels are contiguous, one beside the other; strides in bytes.
+struct Windows {
+  size_t rows, columns;                 // taps of each window
+  ptrdiff_t row_stride, column_stride;  // from tap to tap
+  size_t count;
+  ptrdiff_t x_step, y_step;  // from window to window, in the image and in the result
+};
+
 // Float operations of an expression, in the order of their codes from ADD on.
 enum class Binary { kAdd, kSub, kMul, kDiv, kMin, kMax };
 enum class Unary { kNeg, kAbs, kSqrt };
@@ -43,8 +51,8 @@ struct VectorKernels {
               const AddParameters& parameters);
   void (*mul)(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t count,
               const MulParameters& parameters);
-  // y[i] = max over `rows` of rows[r][i]; at least one row.
-  void (*max)(const uint8_t* const* rows, size_t row_count, uint8_t* y, size_t count);
+  // The largest of the taps of each window, 0 where there are none, for `count` channels.
+  void (*max)(const uint8_t* x, const Windows& windows, uint8_t* y, size_t count);
   // sums[i] += x[r * stride + i] for each of `rows` rows.
   void (*accumulate)(const uint8_t* x, ptrdiff_t stride, size_t rows, int32_t* sums, size_t count);
   // y[i] = clamp(rne(f32(sums[i]) * multiplier) + zero_point)

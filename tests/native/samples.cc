@@ -106,7 +106,7 @@ Bytes floating() {
   b.command(Opcode::AVERAGE_POOL, {x, table(b), pooled},
             {word(2), word(3), word(2), word(2), word(1), word(1), word(0), word(1), word(0),
              word(0), scale, zero, scale, zero});
-  const uint32_t reduced = b.output(DType::kU8, {1, 6, 1, 1});
+  const uint32_t reduced = b.output(DType::kU8, {1, 6});
   b.command(Opcode::REDUCE, {x, kAbsent, reduced},
             {word(0), word(2), word(0), word(1), scale, zero, scale, zero});
   const uint32_t exponentials = b.constant(DType::kF32, {256}, values<float>(256, 0.01f, 0.5f));

@@ -1,6 +1,6 @@
 // MAX_POOL: the largest byte of each window.
 
-#include <cstring>
+#include <algorithm>
 
 #include "device_emulator/native/commands/rows.h"
 #include "device_emulator/native/commands/window.h"
@@ -11,7 +11,6 @@ namespace {
 using commands::WindowAxis;
 using commands::WindowTaps;
 
-constexpr size_t kTaps = 64;            // at once in a kernel call
 constexpr int64_t kGrain = 512 * 1024;  // byte comparisons for some 10 us
 
 class MaxPool final : public Command {
@@ -57,37 +56,37 @@ class MaxPool final : public Command {
   void run_row(const uint8_t* x, uint8_t* y, int64_t oh) const {
     const WindowTaps down(rows_, oh);
     y += oh * y_.stride[1];
-    for (int64_t ow = 0; ow < y_.dim[2]; ++ow) {
-      const WindowTaps across(columns_, ow);
-      for (int64_t c = 0; c < y_.dim[3]; c += group_) {
-        run_window(x + c * x_.stride[3], y + ow * y_.stride[2] + c * y_.stride[3], down, across);
-      }
+    for (int64_t ow = 0; ow < y_.dim[2];) {
+      // Windows that a side cuts off are taken one by one, the others together.
+      const bool whole = ow >= columns_.first_whole() && ow < columns_.end_whole();
+      const int64_t end = whole ? std::min(columns_.end_whole(), y_.dim[2]) : ow + 1;
+      run_windows(x, y, down, ow, end);
+      ow = end;
     }
     commands::apply_table(
         kernels_, table_,
         {y, y_.stride[2], commands::effective_stride(y_, 3), y_.dim[2], y_.dim[3]});
   }
 
-  void run_window(const uint8_t* x, uint8_t* y, const WindowTaps& down,
-                  const WindowTaps& across) const {
-    const uint8_t* taps[kTaps];
-    size_t count = 0;
-    const auto reduce = [&] {
-      kernels_.max(taps, count, y, static_cast<size_t>(group_));
-      taps[0] = y;  // what is left is compared with it
-      count = 1;
+  // The windows from `ow` to before `end`, which have equally many taps.
+  void run_windows(const uint8_t* x, uint8_t* y, const WindowTaps& down, int64_t ow,
+                   int64_t end) const {
+    const WindowTaps across(columns_, ow);
+    const bool any = down.count > 0 && across.count > 0;
+    const kernels::Windows windows = {
+        .rows = static_cast<size_t>(any ? down.count : 0),
+        .columns = static_cast<size_t>(any ? across.count : 0),
+        .row_stride = rows_.dilation * x_.stride[1],
+        .column_stride = columns_.dilation * x_.stride[2],
+        .count = static_cast<size_t>(end - ow),
+        .x_step = columns_.stride * x_.stride[2],
+        .y_step = y_.stride[2],
     };
-    for (int64_t i = 0; i < down.count; ++i) {
-      const uint8_t* row = x + (down.first + i * rows_.dilation) * x_.stride[1];
-      for (int64_t k = 0; k < across.count; ++k) {
-        if (count == kTaps) reduce();
-        taps[count++] = row + (across.first + k * columns_.dilation) * x_.stride[2];
-      }
-    }
-    if (count > 0) {
-      reduce();
-    } else {
-      std::memset(y, 0, static_cast<size_t>(group_));  // no tap inside: the lowest value
+    if (any) x += down.first * x_.stride[1] + across.first * x_.stride[2];
+    y += ow * y_.stride[2];
+    for (int64_t c = 0; c < y_.dim[3]; c += group_) {
+      kernels_.max(x + c * x_.stride[3], windows, y + c * y_.stride[3],
+                   static_cast<size_t>(group_));
     }
   }
 

@@ -16,6 +16,13 @@ struct WindowAxis {
 
   int64_t size, kernel, stride, dilation, pad;
 
+  // The windows from first_whole() to before end_whole() lie inside the image as a whole.
+  int64_t first_whole() const { return (pad + stride - 1) / stride; }
+  int64_t end_whole() const {
+    const int64_t room = size + pad - (kernel - 1) * dilation;
+    return room > 0 ? (room + stride - 1) / stride : 0;
+  }
+
   // The axis with attributes such as kernel_h, for `suffix` h, and the padding `pad`.
   static WindowAxis read(const CommandReader& reader, const std::string& suffix, const char* pad,
                          int64_t size) {

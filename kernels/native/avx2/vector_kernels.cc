@@ -156,17 +156,37 @@ void mul(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t count, const Mul
   });
 }
 
-void max(const uint8_t* const* rows, size_t row_count, uint8_t* y, size_t count) {
-  size_t i = 0;
-  for (; i + 32 <= count; i += 32) {
-    __m256i most = load(rows[0] + i);
-    for (size_t r = 1; r < row_count; ++r) most = _mm256_max_epu8(most, load(rows[r] + i));
-    store(y + i, most);
+// The largest of the taps of one window; load(tap) reads some of their channels.
+template <class Vector, class Load, class Max>
+inline Vector max_taps(const uint8_t* x, const Windows& w, Vector most, Load load_tap, Max larger) {
+  for (size_t i = 0; i < w.rows; ++i, x += w.row_stride) {
+    const uint8_t* tap = x;
+    for (size_t k = 0; k < w.columns; ++k, tap += w.column_stride) {
+      most = larger(most, load_tap(tap));
+    }
   }
-  for (; i < count; ++i) {
-    uint8_t most = rows[0][i];
-    for (size_t r = 1; r < row_count; ++r) most = rows[r][i] > most ? rows[r][i] : most;
-    y[i] = most;
+  return most;
+}
+
+void max(const uint8_t* x, const Windows& w, uint8_t* y, size_t count) {
+  const auto larger_of_32 = [](__m256i a, __m256i b) { return _mm256_max_epu8(a, b); };
+  const auto larger_of_8 = [](__m128i a, __m128i b) { return _mm_max_epu8(a, b); };
+  const auto larger = [](uint8_t a, uint8_t b) { return a > b ? a : b; };
+  const auto load_32 = [](const uint8_t* tap) { return load(tap); };
+  const auto load_8 = [](const uint8_t* tap) {
+    return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(tap));
+  };
+  const auto load_1 = [](const uint8_t* tap) { return *tap; };
+  for (size_t n = 0; n < w.count; ++n, x += w.x_step, y += w.y_step) {
+    size_t c = 0;
+    for (; c + 32 <= count; c += 32) {
+      store(y + c, max_taps(x + c, w, _mm256_setzero_si256(), load_32, larger_of_32));
+    }
+    for (; c + 8 <= count; c += 8) {
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(y + c),
+                       max_taps(x + c, w, _mm_setzero_si128(), load_8, larger_of_8));
+    }
+    for (; c < count; ++c) y[c] = max_taps(x + c, w, uint8_t{0}, load_1, larger);
   }
 }
 

@@ -126,14 +126,32 @@ void mul(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t count, const Mul
   });
 }
 
-void max(const uint8_t* const* rows, size_t row_count, uint8_t* y, size_t count) {
-  for_vectors64(count, [&](size_t i, __mmask64 mask) {
-    __m512i most = _mm512_maskz_loadu_epi8(mask, rows[0] + i);
-    for (size_t r = 1; r < row_count; ++r) {
-      most = _mm512_max_epu8(most, _mm512_maskz_loadu_epi8(mask, rows[r] + i));
+// The largest of the taps of one window; load_tap(tap) reads 64 of their channels.
+template <class Load>
+inline __m512i max_taps(const uint8_t* x, const Windows& w, Load load_tap) {
+  __m512i most = _mm512_setzero_si512();
+  for (size_t i = 0; i < w.rows; ++i, x += w.row_stride) {
+    const uint8_t* tap = x;
+    for (size_t k = 0; k < w.columns; ++k, tap += w.column_stride) {
+      most = _mm512_max_epu8(most, load_tap(tap));
     }
-    _mm512_mask_storeu_epi8(y + i, mask, most);
-  });
+  }
+  return most;
+}
+
+void max(const uint8_t* x, const Windows& w, uint8_t* y, size_t count) {
+  const size_t whole = count / 64 * 64;
+  const __mmask64 rest = first64(count - whole);
+  const auto load_all = [](const uint8_t* tap) { return _mm512_loadu_si512(tap); };
+  const auto load_rest = [rest](const uint8_t* tap) { return _mm512_maskz_loadu_epi8(rest, tap); };
+  for (size_t n = 0; n < w.count; ++n, x += w.x_step, y += w.y_step) {
+    for (size_t c = 0; c < whole; c += 64) {
+      _mm512_storeu_si512(y + c, max_taps(x + c, w, load_all));
+    }
+    if (rest != 0) {
+      _mm512_mask_storeu_epi8(y + whole, rest, max_taps(x + whole, w, load_rest));
+    }
+  }
 }
 
 void accumulate(const uint8_t* x, ptrdiff_t stride, size_t rows, int32_t* sums, size_t count) {
@@ -197,10 +215,40 @@ void interleave_three(const uint8_t* x, ptrdiff_t plane, uint8_t* y, size_t rows
   });
 }
 
+// One row of triples into three planes of `count` bytes each: an image from NHWC to NCHW.
+void separate_three(const uint8_t* x, uint8_t* y, ptrdiff_t plane, size_t count) {
+  // Byte i of plane k is byte 3 * i + k of the triples: in the first 128 bytes or in the third 64.
+  alignas(64) uint8_t order[3][64];
+  __mmask64 third[3] = {0, 0, 0};
+  for (int k = 0; k < 3; ++k) {
+    for (int i = 0; i < 64; ++i) {
+      order[k][i] = static_cast<uint8_t>(3 * i + k);
+      if (3 * i + k >= 128) third[k] |= __mmask64{1} << i;
+    }
+  }
+  for_vectors64(count, [&](size_t i, __mmask64 mask) {
+    const uint8_t* triples = x + 3 * i;
+    const size_t bytes = 3 * (count - i);
+    __m512i part[3];
+    for (size_t k = 0; k < 3; ++k) {
+      const __mmask64 inside = bytes > 64 * k ? first64(bytes - 64 * k) : 0;
+      part[k] = _mm512_maskz_loadu_epi8(inside, triples + 64 * k);
+    }
+    for (int k = 0; k < 3; ++k) {
+      const __m512i index = _mm512_load_si512(order[k]);
+      const __m512i two = _mm512_permutex2var_epi8(part[0], index, part[1]);
+      const __m512i three = _mm512_mask_permutexvar_epi8(two, third[k], index, part[2]);
+      _mm512_mask_storeu_epi8(y + k * plane + i, mask, three);
+    }
+  });
+}
+
 void transpose(const uint8_t* x, ptrdiff_t x_stride, uint8_t* y, ptrdiff_t y_stride, size_t rows,
                size_t columns) {
   if (columns == 3 && y_stride == 3) {
     interleave_three(x, x_stride, y, rows);
+  } else if (rows == 3 && x_stride == 3) {
+    separate_three(x, y, y_stride, columns);
   } else {
     avx2::transpose(x, x_stride, y, y_stride, rows, columns);
   }

@@ -57,11 +57,16 @@ void mul(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t count, const Mul
   }
 }
 
-void max(const uint8_t* const* rows, size_t row_count, uint8_t* y, size_t count) {
-  for (size_t i = 0; i < count; ++i) {
-    uint8_t most = rows[0][i];
-    for (size_t r = 1; r < row_count; ++r) most = std::max(most, rows[r][i]);
-    y[i] = most;
+void max(const uint8_t* x, const Windows& w, uint8_t* y, size_t count) {
+  for (size_t n = 0; n < w.count; ++n, x += w.x_step, y += w.y_step) {
+    std::memset(y, 0, count);
+    const uint8_t* row = x;
+    for (size_t i = 0; i < w.rows; ++i, row += w.row_stride) {
+      const uint8_t* tap = row;
+      for (size_t k = 0; k < w.columns; ++k, tap += w.column_stride) {
+        for (size_t c = 0; c < count; ++c) y[c] = std::max(y[c], tap[c]);
+      }
+    }
   }
 }
 
