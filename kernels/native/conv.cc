@@ -84,6 +84,10 @@ Conv::Conv(const ConvProblem& problem, Isa isa)
       work_(work(problem)),
       outside_(static_cast<size_t>(problem.x.channels), problem.x_zero_point) {
   if (work_ == 0) return;
+  if (DepthwiseConv::fits(problem, isa)) {
+    depthwise_ = std::make_unique<DepthwiseConv>(problem, isa);
+    return;
+  }
   const bool depthwise =
       problem.group > 1 && problem.group == x_.channels && problem.group == y_.channels;
   kernels_ = depthwise ? &depthwise_kernels(isa) : &gemm_kernels(isa);
@@ -170,6 +174,9 @@ void Conv::split(int64_t threads, int64_t* pixel_tasks, int64_t* panel_tasks) co
 
 void Conv::run(const uint8_t* x, void* y, const uint8_t* residual, ThreadPool& pool) const {
   if (work_ == 0) return;
+  if (depthwise_ != nullptr) {
+    return depthwise_->run(x, static_cast<uint8_t*>(y), residual, pool);
+  }
   int64_t pixel_tasks, panel_tasks;
   split(static_cast<int64_t>(pool.concurrency()), &pixel_tasks, &panel_tasks);
   const int64_t pixels = y_.pixels(), panels = static_cast<int64_t>(panels_.size());

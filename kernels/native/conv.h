@@ -3,32 +3,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kernels/native/aligned.h"
+#include "kernels/native/conv_problem.h"
+#include "kernels/native/depthwise.h"
 #include "kernels/native/gemm.h"
 #include "kernels/native/image.h"
 #include "kernels/native/isa.h"
 #include "kernels/native/parallel.h"
 
 namespace furiosa::kernels {
-
-// A convolution of bytes by integers: shapes, constants, epilogue. All counts are at least 1, the
-// views fit each other, group divides both channel counts, pads are not negative.
-struct ConvProblem {
-  ImageView x;
-  ImageView y;
-  ImageView residual;  // where epilogue.add_residual: the dims of y
-  Window window;
-  int64_t group = 1;
-  uint8_t x_zero_point = 0;
-  // [y.channels][kernel_h][kernel_w][x.channels / group]; one of the two is not nullptr.
-  const int8_t* weights = nullptr;
-  const int16_t* wide_weights = nullptr;
-  const int32_t* bias = nullptr;      // [y.channels]
-  const float* multiplier = nullptr;  // [y.channels]
-  Epilogue epilogue;
-};
 
 // A convolution that is packed and planned for one instruction set. Immutable: runs may overlap.
 class Conv {
@@ -78,7 +64,8 @@ class Conv {
   AlignedBuffer<uint8_t> weights_;
   AlignedBuffer<PanelScales> scales_;  // per panel
   std::vector<Panel> panels_;
-  std::vector<uint8_t> outside_;  // the pixel outside the image
+  std::vector<uint8_t> outside_;                    // the pixel outside the image
+  std::unique_ptr<const DepthwiseConv> depthwise_;  // does all, where it can
 };
 
 }  // namespace furiosa::kernels

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "kernels/native/avx512vnni/epilogue.h"
+#include "kernels/native/avx512vnni/vnni.h"
 #include "kernels/native/gemm.h"
 
 namespace furiosa::kernels {
@@ -16,19 +17,6 @@ using avx512vnni::Finish;
 
 // Pixels that share one load of the weights.
 constexpr int kPixels = 2;
-
-// Four vectors of one tap each become vectors of four taps: vector v holds, for each lane, the
-// channels of accumulator v.
-FURIOSA_INLINE void interleave(const __m512i (&taps)[4], __m512i (&fours)[4]) {
-  const __m512i low01 = _mm512_unpacklo_epi8(taps[0], taps[1]);
-  const __m512i high01 = _mm512_unpackhi_epi8(taps[0], taps[1]);
-  const __m512i low23 = _mm512_unpacklo_epi8(taps[2], taps[3]);
-  const __m512i high23 = _mm512_unpackhi_epi8(taps[2], taps[3]);
-  fours[0] = _mm512_unpacklo_epi16(low01, low23);
-  fours[1] = _mm512_unpackhi_epi16(low01, low23);
-  fours[2] = _mm512_unpacklo_epi16(high01, high23);
-  fours[3] = _mm512_unpackhi_epi16(high01, high23);
-}
 
 // Computes rows [row, row + kRows) of a block.
 template <int kRows, bool kWhole, Finish kFinish>
@@ -51,10 +39,9 @@ void pixels(const PanelBlock& block, size_t row) {
             block.rows[own * block.row_pitch + row + static_cast<size_t>(r)] + block.row_offset;
         taps[i] = kWhole ? _mm512_loadu_si512(from) : _mm512_maskz_loadu_epi8(mask, from);
       }
-      interleave(taps, fours);
+      avx512vnni::interleave(taps, fours);
       FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
-        accumulators[r][v] =
-            _mm512_dpbusd_epi32(accumulators[r][v], fours[v], _mm512_load_si512(weights + v));
+        avx512vnni::dot(accumulators[r][v], fours[v], weights + v);
       }
     }
   }

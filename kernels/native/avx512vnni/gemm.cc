@@ -6,24 +6,18 @@
 #include <cstring>
 
 #include "kernels/native/avx512vnni/epilogue.h"
+#include "kernels/native/avx512vnni/vnni.h"
 #include "kernels/native/gemm.h"
 
 namespace furiosa::kernels {
 namespace {
 
+using avx512vnni::dot;
 using avx512vnni::Finish;
 
 // Bytes ahead of the multiplication from which weights are fetched into the first cache. Beside
 // that the tiles of a panel fetch the next panel into the second cache, a slice each.
 constexpr size_t kPrefetch = 1024;
-
-// GCC's intrinsics for these make it copy and spill accumulators.
-FURIOSA_INLINE void dot(__m512i& accumulator, __m512i bytes, __m512i weights) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(accumulator) : "v"(bytes), "v"(weights));
-}
-FURIOSA_INLINE void dot_memory(__m512i& accumulator, __m512i bytes, const __m512i* weights) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(accumulator) : "v"(bytes), "m"(*weights));
-}
 
 FURIOSA_INLINE __m512i four(const uint8_t* from) {
   int32_t word;
@@ -77,13 +71,13 @@ void tile(const PanelBlock& block, size_t row, size_t rows, const uint8_t* fetch
       FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
         const __m512i bytes = four(from[r] + channel);
         FURIOSA_UNROLL for (int v = 0; v < kHeld; ++v) dot(accumulators[r][v], bytes, held[v]);
-        if constexpr (kHeld < V) dot_memory(accumulators[r][V - 1], bytes, weights + V - 1);
+        if constexpr (kHeld < V) dot(accumulators[r][V - 1], bytes, weights + V - 1);
       }
     }
     if (whole == block.depth) continue;
     FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
       const __m512i bytes = last(from[r], block.depth);
-      FURIOSA_UNROLL for (int v = 0; v < V; ++v) dot_memory(accumulators[r][v], bytes, weights + v);
+      FURIOSA_UNROLL for (int v = 0; v < V; ++v) dot(accumulators[r][v], bytes, weights + v);
     }
     weights += V;
   }

@@ -1,0 +1,225 @@
+// Depthwise rows, column after column of the input: the lines of a column are interleaved in fours
+// once, and one vpdpbusd adds four of a window's taps to each of 16 channels. A column belongs to
+// the windows of several output pixels, whose accumulators move one place on for each pixel.
+
+#include <immintrin.h>
+
+#include "kernels/native/avx512vnni/epilogue.h"
+#include "kernels/native/avx512vnni/vnni.h"
+#include "kernels/native/depthwise.h"
+
+namespace furiosa::kernels {
+namespace {
+
+using avx512vnni::dot;
+using avx512vnni::Finish;
+
+// Loads the channels of a pixel of each part.
+template <int kParts, bool kWhole>
+FURIOSA_INLINE __m512i load_parts(const uint8_t* const (&from)[kParts], __mmask64 mask) {
+  if constexpr (kParts == 1) {
+    return kWhole ? _mm512_loadu_si512(from[0]) : _mm512_maskz_loadu_epi8(mask, from[0]);
+  } else if constexpr (kParts == 2) {
+    const auto load = [mask](const uint8_t* address) {
+      return kWhole ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(address))
+                    : _mm256_maskz_loadu_epi8(static_cast<__mmask32>(mask), address);
+    };
+    return _mm512_inserti64x4(_mm512_castsi256_si512(load(from[0])), load(from[1]), 1);
+  } else {
+    const auto load = [mask](const uint8_t* address) {
+      return kWhole ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(address))
+                    : _mm_maskz_loadu_epi8(static_cast<__mmask16>(mask), address);
+    };
+    const __m256i low =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(load(from[0])), load(from[1]), 1);
+    const __m256i high =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(load(from[2])), load(from[3]), 1);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+  }
+}
+
+// Stores the channels of a pixel of the parts that are wanted.
+template <int kParts, bool kWhole>
+FURIOSA_INLINE void store_parts(const DepthwiseRows& rows, ptrdiff_t pixel, __mmask64 mask,
+                                __m512i bytes) {
+  const ptrdiff_t step = pixel * rows.y_step;
+  if constexpr (kParts == 1) {
+    if (kWhole) {
+      _mm512_storeu_si512(rows.y[0] + step, bytes);
+    } else {
+      _mm512_mask_storeu_epi8(rows.y[0] + step, mask, bytes);
+    }
+  } else if constexpr (kParts == 2) {
+    const __mmask32 own = kWhole ? ~__mmask32{0} : static_cast<__mmask32>(mask);
+    _mm256_mask_storeu_epi8(rows.y[0] + step, own, _mm512_castsi512_si256(bytes));
+    if (rows.stored_parts < 2) return;
+    _mm256_mask_storeu_epi8(rows.y[1] + step, own, _mm512_extracti64x4_epi64(bytes, 1));
+  } else {
+    const __mmask16 own = kWhole ? ~__mmask16{0} : static_cast<__mmask16>(mask);
+    const size_t stored = rows.stored_parts;
+    _mm_mask_storeu_epi8(rows.y[0] + step, own, _mm512_castsi512_si128(bytes));
+    if (stored < 2) return;
+    _mm_mask_storeu_epi8(rows.y[1] + step, own, _mm512_extracti32x4_epi32(bytes, 1));
+    if (stored < 3) return;
+    _mm_mask_storeu_epi8(rows.y[2] + step, own, _mm512_extracti32x4_epi32(bytes, 2));
+    if (stored < 4) return;
+    _mm_mask_storeu_epi8(rows.y[3] + step, own, _mm512_extracti32x4_epi32(bytes, 3));
+  }
+}
+
+// The table of a channel is that of its place within a part.
+FURIOSA_INLINE __m512i look_up(const uint8_t* table, size_t stride, const DepthwiseRows& rows,
+                               __m512i bytes) {
+  if (table == nullptr) return bytes;
+  if (stride == 0) return avx512vnni::look_up(table, bytes);
+  alignas(64) uint8_t columns[64];
+  _mm512_store_si512(columns, bytes);
+  const size_t part = 64 / rows.parts;
+  for (size_t c = 0; c < 64; ++c) {
+    if (c % part >= rows.columns) continue;
+    columns[c] = table[(rows.first_column + c % part) * stride + columns[c]];
+  }
+  return _mm512_load_si512(columns);
+}
+
+// The epilogue with all it may have, out of line.
+template <int kParts>
+[[gnu::noinline]] __m512i finish_any(const DepthwiseRows& rows, ptrdiff_t pixel, __mmask64 mask,
+                                     __m512i bytes) {
+  const Epilogue& epilogue = *rows.epilogue;
+  bytes = look_up(epilogue.table, epilogue.table_stride, rows, bytes);
+  if (!epilogue.add_residual) return bytes;
+  const uint8_t* from[kParts];
+  for (int part = 0; part < kParts; ++part) {
+    const size_t own =
+        static_cast<size_t>(part) < rows.stored_parts ? static_cast<size_t>(part) : 0;
+    from[part] = rows.residual[own] + pixel * rows.residual_step;
+  }
+  const __m512i residual = load_parts<kParts, false>(from, mask);
+  bytes = avx512vnni::Adder(epilogue).template operator()<4>(bytes, residual);
+  return look_up(epilogue.residual_table, epilogue.residual_table_stride, rows, bytes);
+}
+
+template <int kGroups, int kWidth, int kStride, int kParts, bool kWhole, Finish kFinish>
+struct Row {
+  static constexpr int kLive = (kWidth + kStride - 1) / kStride;  // pixels that share a column
+
+  const DepthwiseRows& rows;
+  const __mmask64 mask;
+  const avx512vnni::Requantiser requantise;
+  __m512i weights[kWidth][kGroups][4];
+  __m512i accumulators[kLive][4];
+
+  FURIOSA_INLINE explicit Row(const DepthwiseRows& all)
+      : rows(all), mask(avx512vnni::column_mask(all.columns)), requantise(*all.epilogue) {
+    const auto* from = reinterpret_cast<const __m512i*>(rows.panel);
+    FURIOSA_UNROLL for (int kx = 0; kx < kWidth; ++kx) {
+      FURIOSA_UNROLL for (int g = 0; g < kGroups; ++g) {
+        FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+          weights[kx][g][v] = _mm512_load_si512(from + (kx * kGroups + g) * 4 + v);
+        }
+      }
+    }
+    FURIOSA_UNROLL for (int d = 0; d < kLive; ++d) restart(d);
+  }
+
+  FURIOSA_INLINE void restart(int d) {
+    FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+      accumulators[d][v] = _mm512_load_si512(rows.scales->bias + 16 * v);
+    }
+  }
+
+  // Adds column `at` of the image, which is column `kx` of the window of the first live pixel.
+  FURIOSA_INLINE void add_column(ptrdiff_t at, int kx) {
+    const bool inside = static_cast<size_t>(at) < static_cast<size_t>(rows.input_width);
+    FURIOSA_UNROLL for (int g = 0; g < kGroups; ++g) {
+      __m512i lines[4], fours[4];
+      FURIOSA_UNROLL for (int i = 0; i < 4; ++i) {
+        const uint8_t* from[kParts];
+        FURIOSA_UNROLL for (int part = 0; part < kParts; ++part) {
+          const DepthwiseRows::Line& line = rows.lines[part][4 * g + i];
+          from[part] = inside ? line.start + at * line.step : rows.outside;
+        }
+        lines[i] = load_parts<kParts, kWhole>(from, mask);
+      }
+      avx512vnni::interleave(lines, fours);
+      FURIOSA_UNROLL for (int d = 0; d < kLive; ++d) {
+        if (kx - d * kStride < 0) continue;
+        FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+          dot(accumulators[d][v], fours[v], weights[kx - d * kStride][g][v]);
+        }
+      }
+    }
+  }
+
+  FURIOSA_INLINE void finish(ptrdiff_t pixel) {
+    __m512i bytes = requantise(accumulators[0], rows.scales->multiplier);
+    if constexpr (kFinish == Finish::kTable)
+      bytes = avx512vnni::look_up(rows.epilogue->table, bytes);
+    if constexpr (kFinish == Finish::kAny) bytes = finish_any<kParts>(rows, pixel, mask, bytes);
+    store_parts<kParts, kWhole>(rows, pixel, mask, bytes);
+    FURIOSA_UNROLL for (int d = 0; d + 1 < kLive; ++d) {
+      FURIOSA_UNROLL for (int v = 0; v < 4; ++v) accumulators[d][v] = accumulators[d + 1][v];
+    }
+    restart(kLive - 1);
+  }
+};
+
+template <int kGroups, int kWidth, int kStride, int kParts, bool kWhole, Finish kFinish>
+void run_row(const DepthwiseRows& rows) {
+  Row<kGroups, kWidth, kStride, kParts, kWhole, kFinish> row(rows);
+  FURIOSA_UNROLL for (int kx = 0; kx < kWidth - kStride; ++kx) row.add_column(kx - rows.pad, kx);
+  ptrdiff_t column = -rows.pad;
+  for (ptrdiff_t pixel = 0; pixel < rows.width; ++pixel, column += kStride) {
+    FURIOSA_UNROLL for (int kx = kWidth - kStride; kx < kWidth; ++kx) {
+      row.add_column(column + kx, kx);
+    }
+    row.finish(pixel);
+  }
+}
+
+template <int kGroups, int kWidth, int kStride, int kParts, bool kWhole>
+void run_finish(const DepthwiseRows& rows) {
+  switch (avx512vnni::finish_of(*rows.epilogue)) {
+    case Finish::kPlain:
+      return run_row<kGroups, kWidth, kStride, kParts, kWhole, Finish::kPlain>(rows);
+    case Finish::kTable:
+      return run_row<kGroups, kWidth, kStride, kParts, kWhole, Finish::kTable>(rows);
+    default:
+      return run_row<kGroups, kWidth, kStride, kParts, kWhole, Finish::kAny>(rows);
+  }
+}
+
+template <int kGroups, int kWidth, int kStride, int kParts>
+void run_part(const DepthwiseRows& rows) {
+  if (rows.columns == 64 / kParts) {
+    run_finish<kGroups, kWidth, kStride, kParts, true>(rows);
+  } else {
+    run_finish<kGroups, kWidth, kStride, kParts, false>(rows);
+  }
+}
+
+template <int kGroups, int kWidth, int kStride>
+void run(const DepthwiseRows& rows) {
+  switch (rows.parts) {
+    case 1:
+      return run_part<kGroups, kWidth, kStride, 1>(rows);
+    case 2:
+      return run_part<kGroups, kWidth, kStride, 2>(rows);
+    default:
+      return run_part<kGroups, kWidth, kStride, 4>(rows);
+  }
+}
+
+}  // namespace
+
+DepthwiseRowKernel depthwise_row_kernel_avx512vnni(int64_t kernel_h, int64_t kernel_w,
+                                                   int64_t stride_w) {
+  if (kernel_h <= 4 && kernel_w == 3 && stride_w == 1) return run<1, 3, 1>;
+  if (kernel_h <= 4 && kernel_w == 3 && stride_w == 2) return run<1, 3, 2>;
+  if (kernel_h <= 8 && kernel_w == 5 && stride_w == 1) return run<2, 5, 1>;
+  if (kernel_h <= 8 && kernel_w == 5 && stride_w == 2) return run<2, 5, 2>;
+  return nullptr;
+}
+
+}  // namespace furiosa::kernels
