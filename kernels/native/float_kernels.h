@@ -72,6 +72,9 @@ struct FloatKernels {
   // length * kSoftmaxRows floats.
   void (*softmax)(const uint8_t* x, uint8_t* y, size_t length, float* scratch,
                   const SoftmaxParameters& parameters);
+  // A single row: y[i] from x[i]. `scratch` holds `length` floats.
+  void (*softmax_row)(const uint8_t* x, uint8_t* y, size_t length, float* scratch,
+                      const SoftmaxParameters& parameters);
   void (*product)(const Product& product);
 };
 

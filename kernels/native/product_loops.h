@@ -1,6 +1,6 @@
 // The matrix product of float_kernels.h over vectors of an instruction set: every file that
 // includes this defines before it, in its own unnamed namespace, `Vector` and the operations
-// `zero`, `load`, `broadcast`, `fma`, `add` and `store` on it.
+// `zero_vector`, `load_vector`, `broadcast`, `fma`, `add` and `store_vector` on it.
 
 #ifndef FURIOSA_KERNELS_NATIVE_PRODUCT_LOOPS_H_
 #define FURIOSA_KERNELS_NATIVE_PRODUCT_LOOPS_H_
@@ -19,12 +19,12 @@ inline void product_tile(const Product& p, const float* x, const float* w, float
   constexpr size_t kWidth = sizeof(Vector) / sizeof(float);
   Vector sum[Rows][Vectors];
   for (size_t r = 0; r < Rows; ++r) {
-    for (size_t v = 0; v < Vectors; ++v) sum[r][v] = zero();
+    for (size_t v = 0; v < Vectors; ++v) sum[r][v] = zero_vector();
   }
   w += first * p.columns;
   for (size_t k = first; k < last; ++k, w += p.columns) {
     Vector weights[Vectors];
-    for (size_t v = 0; v < Vectors; ++v) weights[v] = load(w + v * kWidth);
+    for (size_t v = 0; v < Vectors; ++v) weights[v] = load_vector(w + v * kWidth);
     for (size_t r = 0; r < Rows; ++r) {
       const Vector value = broadcast(x + r * p.x_stride + k);
       for (size_t v = 0; v < Vectors; ++v) sum[r][v] = fma(value, weights[v], sum[r][v]);
@@ -33,7 +33,7 @@ inline void product_tile(const Product& p, const float* x, const float* w, float
   for (size_t r = 0; r < Rows; ++r) {
     for (size_t v = 0; v < Vectors; ++v) {
       float* to = y + r * p.y_stride + v * kWidth;
-      store(to, first == 0 ? sum[r][v] : add(load(to), sum[r][v]));
+      store_vector(to, first == 0 ? sum[r][v] : add(load_vector(to), sum[r][v]));
     }
   }
 }

@@ -31,6 +31,17 @@ class Reader {
     return values;
   }
 
+  // Element `element` of `count` rows, to values[i * pitch] of row i.
+  void read(size_t element, size_t count, float* values, size_t pitch) const {
+    const uint8_t* x = x_ + reduction_.offsets[element];
+    if (adjacent_ && count == kReduceLanes) {
+      x += lanes_[0];
+      for (size_t i = 0; i < kReduceLanes; ++i) values[i * pitch] = reduction_.values[x[i]];
+    } else {
+      for (size_t i = 0; i < count; ++i) values[i * pitch] = reduction_.values[x[lanes_[i]]];
+    }
+  }
+
  private:
   const Reduction& reduction_;
   const uint8_t* x_;
@@ -69,20 +80,19 @@ Lanes largest(const Reader& x, size_t length) {
   return most;
 }
 
-float in_packets(const Reduction& reduction, const uint8_t* row, int64_t index, float* scratch) {
-  float sum = 0;
-  for (size_t i = 0; i < reduction.offsets.size(); i += reduction.run) {
-    for (size_t k = 0; k < reduction.run; ++k) {
-      scratch[k] = reduction.values[row[reduction.offsets[i + k]]];
+// The rows' runs one by one: [kReduceLanes][run] floats of scratch, read side by side.
+void in_packets(const Reduction& reduction, const Reader& reader, size_t count, int64_t first,
+                float* results, float* scratch) {
+  const size_t run = reduction.run;
+  for (size_t i = 0; i < reduction.offsets.size(); i += run) {
+    for (size_t k = 0; k < run; ++k) reader.read(i + k, count, scratch + k, run);
+    const uint64_t row = i / run * static_cast<uint64_t>(reduction.rows);
+    for (size_t lane = 0; lane < count; ++lane) {
+      const uint64_t before = row + static_cast<uint64_t>(first) + lane;  // runs in memory
+      const float sum = sum_packets(scratch + lane * run, run, (0 - before * run) % 4);
+      results[lane] = i == 0 ? sum : results[lane] + sum;
     }
-    const auto run =
-        static_cast<uint64_t>(i / reduction.run) * static_cast<uint64_t>(reduction.rows) +
-        static_cast<uint64_t>(index);
-    const size_t start = (0 - run * reduction.run) % 4;
-    const float part = sum_packets(scratch, reduction.run, start);
-    sum = i == 0 ? part : sum + part;
   }
-  return sum;
 }
 
 }  // namespace
@@ -118,13 +128,11 @@ float sum_packets(const float* x, size_t count, size_t start) {
 
 void reduce(const Reduction& reduction, const uint8_t* x, const int64_t* lanes, size_t count,
             int64_t first, float* results, float* scratch) {
+  const Reader reader(reduction, x, lanes, count);
   if (reduction.order == ReduceOrder::kPackets) {
-    for (size_t i = 0; i < count; ++i) {
-      results[i] = in_packets(reduction, x + lanes[i], first + static_cast<int64_t>(i), scratch);
-    }
+    in_packets(reduction, reader, count, first, results, scratch);
     return;
   }
-  const Reader reader(reduction, x, lanes, count);
   const size_t length = reduction.offsets.size();
   const Lanes all = reduction.order == ReduceOrder::kFours     ? in_fours(reader, length)
                     : reduction.order == ReduceOrder::kLargest ? largest(reader, length)

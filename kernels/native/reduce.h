@@ -27,7 +27,7 @@ struct Reduction {
 };
 
 // results[i] is the sum (or maximum) of the row at x + lanes[i], i < count <= kReduceLanes, whose
-// number among all rows is first + i. `scratch` holds a run of floats.
+// number among all rows is first + i. `scratch` holds kReduceLanes runs of floats.
 void reduce(const Reduction& reduction, const uint8_t* x, const int64_t* lanes, size_t count,
             int64_t first, float* results, float* scratch);
 

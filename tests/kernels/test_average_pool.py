@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from furiosa_ep.kernels.reference import REFERENCE
@@ -98,6 +98,7 @@ def test_a_window_as_large_as_the_image_is_a_global_average_pool() -> None:
         assert_same(channels_first(actual), expected)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_native_equals_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from furiosa_ep.kernels.reference import REFERENCE
@@ -31,6 +31,7 @@ def test_reference_equals_onnxruntime(seed: int) -> None:
     assert_same(actual, expected, (p, axis))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_native_equals_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from furiosa_ep.kernels.reference import REFERENCE
@@ -48,6 +48,7 @@ def test_reference_equals_onnxruntime(kind: int, dims: tuple[int, ...], threads:
             assert_same(actual, expected, (OPERATORS[kind], dims, axes))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_native_equals_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)

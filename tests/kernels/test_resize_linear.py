@@ -3,7 +3,7 @@
 import numpy as np
 import onnxruntime as ort
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -108,6 +108,7 @@ def test_bytes_reference_equals_onnxruntime(mode: str, kind: int) -> None:
         assert_same(actual, np.ascontiguousarray(expected), scales)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_native_equals_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)

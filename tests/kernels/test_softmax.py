@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from furiosa_ep.kernels.reference import REFERENCE
@@ -51,12 +51,13 @@ def test_flattens_from_the_axis_on_before_opset_13() -> None:
     assert_same(actual.reshape(x.shape), expected)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_native_equals_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)
     scale, length = np.float32(10 ** rng.uniform(-3, 1)), int(rng.choice(LENGTHS))
     attributes = {"y_scale": float(rng.choice(SCALES)), "y_zero_point": int(rng.integers(256))}
-    dims = (*rng.integers(1, 9, rng.integers(0, 4)).tolist(), length)
+    dims = (*rng.choice([1, 2, 5, 16, 19, 40], rng.integers(0, 3)).tolist(), length)
     x, table = random_bytes(rng, dims), (None, random_bytes(rng, (256,)))[rng.integers(2)]
     constants = [exp_table(scale, length), table]
     check_native("SOFTMAX", x, constants, attributes, (dims, np.uint8), rng)

@@ -39,7 +39,8 @@ kernels::ConvTransposeProblem read_problem(const CommandReader& reader) {
                     reader.integer("pad_left", 0, kMost)};
   problem.group = reader.integer("group", 1, kMost);
   problem.block = reader.integer("block", 1, kMost);
-  problem.values = commands::dequantized_bytes(reader);
+  problem.x_scale = reader.real("x_scale");
+  problem.x_zero_point = reader.zero_point("x_zero_point");
   const int64_t channels = problem.x.channels, results = problem.y.channels;
   reader.require(problem.x.batch == problem.y.batch, "x and y differ in batch");
   reader.require(channels > 0 && channels % problem.group == 0 && results % problem.group == 0,
@@ -80,7 +81,7 @@ class ConvTranspose final : public Command {
       for (size_t i = begin; i < end; ++i) {
         const int64_t n = static_cast<int64_t>(i) / y_.dim[1];
         const int64_t row = static_cast<int64_t>(i) % y_.dim[1];
-        float* values = kernel_.row(x + n * x_.stride[0], row, scratch);
+        const float* values = kernel_.row(x + n * x_.stride[0], row, scratch);
         store(values, result_.at(y, n * y_.stride[0] + row * y_.stride[1]),
               reinterpret_cast<uint8_t*>(scratch) + floats);
       }

@@ -99,8 +99,8 @@ class Reduce final : public Command {
     int64_t lanes[kernels::kReduceLanes];
     for (int64_t i = 0; i < count; ++i) lanes[i] = (first + i) * x_step;
     float results[kernels::kReduceLanes];
-    auto* scratch =
-        reinterpret_cast<float*>(kernels::thread_scratch(reduction_.run * sizeof(float)));
+    auto* scratch = reinterpret_cast<float*>(
+        kernels::thread_scratch(kernels::kReduceLanes * reduction_.run * sizeof(float)));
     kernels::reduce(reduction_, x, lanes, static_cast<size_t>(count), base + first, results,
                     scratch);
     for (int64_t i = 0; i < count; ++i) {

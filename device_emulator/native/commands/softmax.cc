@@ -69,41 +69,55 @@ class Softmax final : public Command {
       x += index * x_.stride[dim];
       y += index * y_.stride[dim];
     }
-    const auto length = static_cast<size_t>(x_.dim[last_]);
     const size_t rows = static_cast<size_t>(std::min(kRows, lane_count_ - first));
     const int64_t x_step = last_ == 0 ? 0 : x_.stride[lanes_];
     const int64_t y_step = last_ == 0 ? 0 : y_.stride[lanes_];
+    const auto length = static_cast<size_t>(x_.dim[last_]);
     uint8_t* scratch = kernels::thread_scratch(kRows * length * (2 + sizeof(float)));
     auto* floats = reinterpret_cast<float*>(scratch);
     uint8_t* in = scratch + kRows * length * sizeof(float);
     uint8_t* out = in + kRows * length;
+    if (rows == 1) {
+      for (size_t i = 0; i < length; ++i) in[i] = x[static_cast<int64_t>(i) * x_.stride[last_]];
+      kernels_.softmax_row(in, out, length, floats, parameters_);
+      for (size_t i = 0; i < length; ++i) y[static_cast<int64_t>(i) * y_.stride[last_]] = out[i];
+    } else {
+      gather(x, x_step, rows, in);
+      kernels_.softmax(in, out, length, floats, parameters_);
+      scatter(out, rows, y, y_step);
+    }
+    commands::apply_table(vector_kernels_, table_,
+                          {y, y_step, commands::effective_stride(y_, last_),
+                           static_cast<int64_t>(rows), y_.dim[last_]});
+  }
+
+  // Element i of row r, at x + r * step, goes to in[i * kRows + r]; rows that are missing are 0.
+  void gather(const uint8_t* x, int64_t step, size_t rows, uint8_t* in) const {
+    const auto length = static_cast<size_t>(x_.dim[last_]);
     if (commands::effective_stride(x_, last_) == 1) {
-      vector_kernels_.transpose(x, x_step, in, kRows, length, rows);
+      vector_kernels_.transpose(x, step, in, kRows, length, rows);
     } else {
       for (size_t i = 0; i < length; ++i) {
         const uint8_t* from = x + static_cast<int64_t>(i) * x_.stride[last_];
-        for (size_t r = 0; r < rows; ++r) {
-          in[i * kRows + r] = from[static_cast<int64_t>(r) * x_step];
-        }
+        for (size_t r = 0; r < rows; ++r) in[i * kRows + r] = from[static_cast<int64_t>(r) * step];
       }
     }
     for (size_t i = 0; i < length && rows < kRows; ++i) {
       std::fill_n(in + i * kRows + rows, kRows - rows, uint8_t{0});
     }
-    kernels_.softmax(in, out, length, floats, parameters_);
+  }
+
+  // The inverse of gather.
+  void scatter(const uint8_t* out, size_t rows, uint8_t* y, int64_t step) const {
+    const auto length = static_cast<size_t>(y_.dim[last_]);
     if (commands::effective_stride(y_, last_) == 1) {
-      vector_kernels_.transpose(out, kRows, y, y_step, rows, length);
-    } else {
-      for (size_t i = 0; i < length; ++i) {
-        uint8_t* to = y + static_cast<int64_t>(i) * y_.stride[last_];
-        for (size_t r = 0; r < rows; ++r) {
-          to[static_cast<int64_t>(r) * y_step] = out[i * kRows + r];
-        }
-      }
+      vector_kernels_.transpose(out, kRows, y, step, rows, length);
+      return;
     }
-    commands::apply_table(vector_kernels_, table_,
-                          {y, y_step, commands::effective_stride(y_, last_),
-                           static_cast<int64_t>(rows), y_.dim[last_]});
+    for (size_t i = 0; i < length; ++i) {
+      uint8_t* to = y + static_cast<int64_t>(i) * y_.stride[last_];
+      for (size_t r = 0; r < rows; ++r) to[static_cast<int64_t>(r) * step] = out[i * kRows + r];
+    }
   }
 
   uint32_t x_index_, y_index_;

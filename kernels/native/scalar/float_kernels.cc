@@ -3,6 +3,22 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/native/float_vectors.h"
+
+namespace furiosa::kernels {
+namespace {
+
+inline void widen(const uint8_t* x, Ints& y) {
+  for (size_t i = 0; i < kLanes; ++i) y[i] = x[i];
+}
+
+inline void narrow(const Ints& x, uint8_t* y) {
+  for (size_t i = 0; i < kLanes; ++i) y[i] = static_cast<uint8_t>(x[i]);
+}
+
+}  // namespace
+}  // namespace furiosa::kernels
+
 #include "kernels/native/float_loops.h"
 
 namespace furiosa::kernels {
@@ -34,6 +50,7 @@ const FloatKernels kScalarFloatKernels = {.average = average,
                                           .blend_bytes = blend_bytes,
                                           .blend_fixed = blend_fixed,
                                           .softmax = softmax,
+                                          .softmax_row = softmax_row,
                                           .product = product};
 
 }  // namespace furiosa::kernels
