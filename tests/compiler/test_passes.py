@@ -132,6 +132,14 @@ def test_an_add_that_broadcasts_or_whose_operand_is_needed_stays() -> None:
     assert optimized(graph) == ["Conv", "Conv", "Add", "Add"]
 
 
+@pytest.mark.parametrize(("scale", "fused"), [(1e-6, True), (1e-9, False), (1e-45, False)])
+def test_an_add_that_may_exceed_int32_stays(scale: float, fused: bool) -> None:
+    m = Maker()
+    x = m.input(1, 4, 5, 5)
+    graph = m.output(m.add(m.conv(x, 4), x, scale))
+    assert ("Add" not in optimized(graph)) == fused
+
+
 def test_an_add_is_never_fused_twice() -> None:
     m = Maker()
     x = m.input(1, 4, 5, 5)

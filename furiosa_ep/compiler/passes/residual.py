@@ -1,6 +1,6 @@
 """The residual connection: an Add of a convolution's result goes into the convolution."""
 
-from furiosa_ep.compiler.opcodes import operand
+from furiosa_ep.compiler.opcodes import add_coefficients, operand
 from furiosa_ep.compiler.passes.uses import Uses, joined_name
 from furiosa_ep.graph import DeviceGraph, DeviceValue, Operation, Residual
 from furiosa_ep.program import DType
@@ -17,7 +17,7 @@ def fuse_residual_adds(graph: DeviceGraph) -> None:
     moved: dict[int, Operation] = {}
     dead = []
     for add in graph.operations:
-        if add.kind != "Add" or add.inputs[0] is add.inputs[1]:
+        if add.kind != "Add" or add.inputs[0] is add.inputs[1] or not _fits_int32(add):
             continue
         candidates = [
             (position[id(conv)], side)
@@ -47,6 +47,17 @@ def fuse_residual_adds(graph: DeviceGraph) -> None:
         for operation in graph.operations
         if id(operation) not in gone
     ]
+
+
+def _fits_int32(add: Operation) -> bool:
+    """Whether every sum fits an int32 before it is clamped.
+
+    ADD takes one that does not for the lowest value, CONV clamps it.
+    """
+    a, b, y = (add.attributes[name] for name in ("a_params", "b_params", "y_params"))
+    coefficients = map(float, add_coefficients(a, b, y))
+    a_scale, b_scale, offset = map(abs, coefficients)
+    return 255 * (a_scale + b_scale) + offset < 2**31
 
 
 def _convolution(value: DeviceValue | None, add: Operation, uses: Uses) -> Operation | None:
