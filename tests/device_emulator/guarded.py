@@ -30,5 +30,5 @@ class GuardedBuffer:
             assert _libc.mprotect(guard, page, _NO_ACCESS) == 0, "mprotect"
         self.address = end - size
         memory = (ctypes.c_uint8 * size).from_address(self.address)
-        self.bytes: npt.NDArray[np.uint8] = np.frombuffer(memory, np.uint8, size)
+        self.bytes: npt.NDArray[np.uint8] = np.ctypeslib.as_array(memory)
         weakref.finalize(self, _libc.munmap, start, total)

@@ -9,9 +9,8 @@ from furiosa_ep.program import OPCODES
 from furiosa_ep.program.program import HEADER
 
 ROOT = Path(__file__).resolve().parents[2]
-SECTIONS = dict(
-    re.findall(r"^### (\w+)\n(.*?)(?=^### |\Z)", (ROOT / "docs/program.md").read_text(), re.M | re.S)
-)
+DOCUMENT = (ROOT / "docs/program.md").read_text()
+SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^### |\Z)", DOCUMENT, re.M | re.S))
 DECLARATIONS = dict(
     re.findall(
         r'^FURIOSA_OPCODE\(\d+, (\w+), "([^"]*)"',
@@ -37,5 +36,4 @@ def test_opcode_is_documented_as_declared(opcode: str) -> None:
 
 
 def test_header_fields_are_documented() -> None:
-    text = (ROOT / "docs/program.md").read_text()
-    assert all(f"`{name}`" in text for name in HEADER.names or ())
+    assert all(f"`{name}`" in DOCUMENT for name in HEADER.names or ())

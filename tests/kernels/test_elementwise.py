@@ -38,7 +38,7 @@ def random_floats(seed: int, shape: tuple[int, ...], scale: float) -> Array:
         x = (rng.integers(-600, 600, shape) * np.float32(0.5) * np.float32(scale)).astype("f4")
     noisy = rng.random(shape) < 0.5
     x = np.where(noisy, x * rng.uniform(0.9, 1.1, shape), x).astype(np.float32)
-    special = np.float32([np.nan, np.inf, -np.inf, 0.0, -0.0, 3e38, -3e38, 1e-45])
+    special = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 3e38, -3e38, 1e-45], np.float32)
     return np.where(rng.random(shape) < 0.05, rng.choice(special, shape), x).astype(np.float32)
 
 
