@@ -49,6 +49,13 @@ def grouped_input(unit: NodeUnit, graph: Graph) -> str | None:
     )
 
 
+@constraint(DeclineCode.SHAPE, "Use MatMul and Reshape instead.")
+def more_than_one_pixel(unit: NodeUnit, graph: Graph) -> str | None:
+    """The input must be larger than one pixel, for which ONNX Runtime sums in another order."""
+    shape = graph.shape(operand(unit, 0).name) or ()
+    return describe(operand(unit, 0), graph) if set(shape[2:]) == {1} else None
+
+
 def lower(unit: NodeUnit, builder: Builder) -> None:
     """One ConvTranspose with weights and bias in float32."""
     graph, node = builder.graph, unit.node
@@ -95,6 +102,7 @@ SUPPORT = (
             known_auto_pad,
             no_negative_pads,
             grouped_input,
+            more_than_one_pixel,
             representable,
         ),
     ),

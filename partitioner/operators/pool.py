@@ -69,8 +69,7 @@ def lower_max_pool(unit: NodeUnit, builder: Builder) -> None:
 def emit_average_pool(
     x: DeviceValue, unit: NodeUnit, x_params: QuantParams, y_params: QuantParams, builder: Builder
 ) -> DeviceValue:
-    """QLinearAveragePool, which ONNX Runtime computes as QLinearGlobalAveragePool where the window
-    is the whole image."""
+    """QLinearAveragePool; as QLinearGlobalAveragePool where the window is the whole image."""
     attributes = unit.node.attributes
     kernel = attributes["kernel_shape"]
     geometry = window(attributes, x.shape[2:], kernel)

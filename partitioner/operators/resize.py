@@ -1,13 +1,22 @@
 """Resize and Upsample: nearest neighbours of any mode, and linear interpolation of images."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from onnx import TensorProto
 
-from furiosa_ep.graph import DeviceValue, Graph
-from furiosa_ep.kernels.reference.resize_linear import interpolation, original_coordinate
+from furiosa_ep.graph import DeviceValue, Graph, QuantParams
+from furiosa_ep.kernels.reference.resize_linear import (
+    FIXED,
+    FLOAT,
+    TRUNCATED,
+    interpolation,
+    original_coordinate,
+)
 from furiosa_ep.partitioner.operators.emitting import finish, reshape
+from furiosa_ep.partitioner.operators.layout import between_convolutions
 from furiosa_ep.partitioner.operators.rules import (
     HAS_AXES,
     MOVEMENT,
@@ -157,9 +166,12 @@ def _linear(
     (y,) = unit.outputs
     x_params = quantization(unit.inputs[0], builder.graph)
     transform = _transform(unit)
+    variant, kind = _variant(unit, x_params, builder)
     flat = reshape(x, (1, 1, *x.shape), builder) if len(x.shape) == 2 else x
-    rows, row_weights = interpolation(dims[-2], x.shape[-2], float(ratios[-2]), transform)
-    columns, column_weights = interpolation(dims[-1], x.shape[-1], float(ratios[-1]), transform)
+    rows, row_weights = interpolation(dims[-2], x.shape[-2], float(ratios[-2]), transform, kind)
+    columns, column_weights = interpolation(
+        dims[-1], x.shape[-1], float(ratios[-1]), transform, kind
+    )
     value = builder.emit(
         "ResizeLinear",
         [flat],
@@ -171,9 +183,32 @@ def _linear(
         column_weights=column_weights,
         x_params=x_params,
         y_params=y.params,
-        variant="float" if x_params else "truncated",
+        variant=variant,
     )
     return reshape(value, dims, builder)
+
+
+def _variant(unit: NodeUnit, x_params: QuantParams | None, builder: Builder) -> tuple[str, int]:
+    """How ONNX Runtime interpolates: in float32, or on bytes, which depends on their layout."""
+    if x_params is not None:
+        same = x_params == unit.outputs[0].params and not x_params.signed
+        if not (same and drops_quantization()):
+            return "float", FLOAT
+    if between_convolutions(unit.node, builder.graph):
+        return "fixed", FIXED
+    return "truncated", TRUNCATED
+
+
+@functools.cache
+def drops_quantization() -> bool:
+    """Whether ONNX Runtime takes DequantizeLinear and QuantizeLinear away around a linear Resize.
+
+    Up to 1.26 it does so where both have the same parameters, and interpolates bytes.
+    """
+    import onnxruntime  # Nothing else in this package needs it.
+
+    major, minor, *_ = onnxruntime.__version__.split(".")
+    return (int(major), int(minor)) < (1, 27)
 
 
 @constraint(DeclineCode.ATTRIBUTE, "Resize with mode nearest or linear, without antialias.")
@@ -213,13 +248,17 @@ def image_if_linear(unit: NodeUnit, graph: Graph) -> str | None:
     return None
 
 
-@constraint(DeclineCode.DTYPE, "Quantize the operator with DequantizeLinear and QuantizeLinear.")
-def unsigned_if_linear(unit: NodeUnit, graph: Graph) -> str | None:
-    """Linear interpolation of int8 must go through DequantizeLinear."""
-    one = unit.inputs[0]
-    linear = unit.node.attributes.get("mode", "nearest") != "nearest"
-    plain_int8 = quantization(one, graph) is None and "int8" in describe(one, graph).split("uint8")
-    return describe(one, graph) if linear and plain_int8 else None
+@constraint(
+    DeclineCode.DTYPE, "Put DequantizeLinear before the operator and QuantizeLinear behind."
+)
+def quantized_if_linear(unit: NodeUnit, graph: Graph) -> str | None:
+    """Linear interpolation must be of uint8 as it is, or between DequantizeLinear and QuantizeLinear."""
+    if unit.node.attributes.get("mode", "nearest") == "nearest":
+        return None
+    x, y = unit.inputs[0], unit.outputs[0]
+    if quantization(x, graph) is None:
+        return describe(x, graph) if graph.dtype(x.name) != TensorProto.UINT8 else None
+    return describe(y, graph) if y.params is None else None
 
 
 @constraint(DeclineCode.MISSING_INPUT)
@@ -241,7 +280,7 @@ _SHARED = (
     known_mode,
     sized,
     image_if_linear,
-    unsigned_if_linear,
+    quantized_if_linear,
 )
 
 SUPPORT = (

@@ -93,7 +93,7 @@ class Qdq:
     ) -> str:
         """A quantized constant through DequantizeLinear, with a scale for each index of `axis`."""
         limits = np.iinfo(dtype)
-        values = self.rng.integers(limits.min, limits.max + 1, shape).astype(dtype)
+        values: Array = self.rng.integers(limits.min, limits.max + 1, shape).astype(dtype)
         count = () if axis is None else (shape[axis],)
         scale = self.rng.uniform(0.001, 0.01, count).astype(np.float32)
         names = [self.constant(values), self.constant(scale)]
