@@ -4,6 +4,7 @@ import weakref
 from collections.abc import MutableMapping
 
 from furiosa_ep.graph import Graph, Node
+from furiosa_ep.program import DType
 
 FOLDABLE = frozenset(
     {"Abs", "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand"}
@@ -16,6 +17,8 @@ FOLDABLE = frozenset(
 
 SHAPE_READERS = frozenset({"Shape", "Size"})
 """Operators whose result depends on nothing but the shape of their input."""
+
+_PROGRAM_DTYPES = frozenset(int(dtype) for dtype in DType)
 
 _known: MutableMapping[Graph, frozenset[str]] = weakref.WeakKeyDictionary()
 
@@ -39,7 +42,11 @@ def known_at_compile_time(graph: Graph, name: str) -> bool:
 def _follows(node: Node, graph: Graph, values: set[str]) -> bool:
     if node.domain:
         return False
-    return node.op_type in SHAPE_READERS or (
+    if node.op_type in SHAPE_READERS:
+        # What the NPU measures may be an input of its Program, which has types of its own.
+        dtype = graph.dtype(node.input(0))
+        return dtype is None or dtype in _PROGRAM_DTYPES
+    return (
         node.op_type in FOLDABLE
         and any(node.inputs)
         and all(not name or name in values or graph.is_constant(name) for name in node.inputs)

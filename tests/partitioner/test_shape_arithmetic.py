@@ -26,5 +26,10 @@ def test_values_follow_from_shapes_through_foldable_operators_only() -> None:
     assert not known_at_compile_time(subject, "x")
 
 
+def test_the_shape_of_a_value_that_no_program_can_take_is_unknown() -> None:
+    subject = graph("sh = Shape(x) y = Reshape(v, sh)", "double[N,2] x, int64[M] v", "int64[N,2] y")
+    assert shape_values(subject) == set()
+
+
 def test_the_compiler_folds_every_operator_that_counts_as_shape_arithmetic() -> None:
     assert FOLDABLE | SHAPE_READERS <= folding.FOLDABLE
