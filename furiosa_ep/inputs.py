@@ -31,6 +31,7 @@ _DTYPES = {
     "tensor(int64)": np.int64,
     "tensor(bool)": np.bool_,
 }
+_BYTES = {"uint8": (0, 255), "int8": (-128, 127)}
 
 
 class InputError(ValueError):
@@ -119,9 +120,8 @@ def _random_array(
         if limits is not None:
             return random.uniform(*limits, shape).astype(kind)
         return random.standard_normal(shape).astype(kind)
-    if kind.itemsize == 1 and kind.kind != "b":
-        info = np.iinfo(kind)
-        return random.integers(info.min, info.max, shape, kind, endpoint=True)
+    if kind.name in _BYTES:
+        return random.integers(*_BYTES[kind.name], shape, kind, endpoint=True)
     return random.integers(0, 2, shape).astype(kind)
 
 
@@ -137,8 +137,8 @@ def quantized_ranges(model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
         if any(parameter is None or math.prod(parameter.dims) != 1 for parameter in parameters):
             continue
         scale, zero_point = (numpy_helper.to_array(p) for p in parameters if p is not None)
-        if zero_point.dtype.itemsize == 1:
-            info, zero = np.iinfo(zero_point.dtype.name), int(zero_point.reshape(()))
-            step = float(scale.reshape(()))
-            ranges[node.input[0]] = (step * (info.min - 4 - zero), step * (info.max + 4 - zero))
+        if zero_point.dtype.name in _BYTES:
+            least, most = _BYTES[zero_point.dtype.name]
+            step, zero = float(scale.item()), int(zero_point.item())
+            ranges[node.input[0]] = (step * (least - 4 - zero), step * (most + 4 - zero))
     return ranges

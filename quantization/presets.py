@@ -16,11 +16,15 @@ class Preset:
     """The type of activations; either with any zero point."""
     per_channel: bool = True
     """One weight scale per output channel instead of one per weight tensor."""
+    calibration: Literal["extremes", "average"] = "extremes"
+    """The range of an activation: the smallest and largest value of all samples, or the average of
+    each sample's smallest and largest, which clips what is rare and makes steps smaller."""
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "default": Preset(),
+        "average": Preset(calibration="average"),
         "int8": Preset(activation="int8"),
         "per-tensor": Preset(per_channel=False),
     }

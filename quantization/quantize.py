@@ -24,9 +24,9 @@ def quantize_model(
     `model` is a path, the bytes of a model, or a ModelProto, which is left as it is; its opset is
     raised to 13 where it is lower. `data` yields samples of what the model will see, each an
     array (for a model of one input) or a dict from input name to array, in the input's dtype and
-    shape; a CalibrationDataReader works too. The range of each activation is the smallest and
-    largest value seen. `preset` is a name in `PRESETS` or a `Preset`: "default" is uint8
-    activations and int8 weights per output channel, "int8" has int8 activations.
+    shape; a CalibrationDataReader works too. `preset` is a name in `PRESETS` or a `Preset`:
+    "default" is uint8 activations that reach from the smallest to the largest value seen, and int8
+    weights per output channel.
 
     Raises `QuantizationError` for a model that cannot be read or is quantized already, for data
     that does not fit the inputs, and for no data.
@@ -46,6 +46,7 @@ def quantize_model(
                 per_channel=chosen.per_channel,
                 activation_type=ACTIVATION_TYPES[chosen.activation],
                 weight_type=QuantType.QInt8,
+                extra_options={"CalibMovingAverage": chosen.calibration == "average"},
             )
         except QuantizationError:
             raise

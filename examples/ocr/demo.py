@@ -9,6 +9,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,11 @@ def _read(
     """The text of the pages, and what ``furiosa run`` reports of each network."""
     report = folder / "report.json"
     report.unlink(missing_ok=True)
-    program = [HERE / "read_pages.py", "--models", models, "--passes", str(passes)]
-    files = [folder / f"{name}.png" for name in names]
-    command = [sys.executable, "-m", "furiosa_ep.cli", "run", "--verify", "--report", report]
-    output = subprocess.run([*command, *program, *files], check=True, stdout=subprocess.PIPE)
+    command: list[str | Path] = [sys.executable, "-m", "furiosa_ep.cli", "run", "--verify"]
+    command += ["--report", report, HERE / "read_pages.py"]
+    command += ["--models", models, "--passes", str(passes)]
+    command += [folder / f"{name}.png" for name in names]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     return json.loads(output.stdout), json.loads(report.read_text())
 
 
@@ -79,7 +81,7 @@ def _draw_boxes(page: Image.Image, lines: list[dict[str, Any]]) -> Image.Image:
 def _show_sessions(sessions: list[dict[str, Any]]) -> None:
     columns = "{:<9} {:>18} {:>24} {:>12} {:>12}".format
     print("\n" + columns("network", "nodes on the NPU", "outputs equal the CPU's", "NPU", "CPU"))
-    for session in sessions:
+    for session in [*sessions, _total(sessions)]:
         total = sum(session["nodes"].values())
         npu = session["nodes"].get(NPU, 0)
         equal = session["compared"] - len(session["differences"])
@@ -94,6 +96,16 @@ def _show_sessions(sessions: list[dict[str, Any]]) -> None:
         )
     print("Equal means on every bit. Times are of a run, without the first of each input shape,")
     print("which compiles a Program.")
+
+
+def _total(sessions: list[dict[str, Any]]) -> dict[str, Any]:
+    total: dict[str, Any] = {"model": "all", "nodes": Counter(), "differences": []}
+    for session in sessions:
+        total["nodes"].update(session["nodes"])
+        total["differences"] += session["differences"]
+    for key in ("compared", "runs", "seconds", "cpu_seconds"):
+        total[key] = sum(session[key] for session in sessions)
+    return total
 
 
 def _per_run(seconds: float, runs: int) -> str:

@@ -23,9 +23,9 @@ PAGES: Mapping[str, tuple[int, Sequence[Line]]] = MappingProxyType(
                 (18, "Thank you and see you soon"),
             ),
         ),
-        "sign": (640, ((60, "PLATFORM 4"), (34, "Express to the coast"), (34, "departs 18:25"))),
+        "sign": (640, ((60, "PLATFORM 14"), (34, "Express to the coast"), (34, "departs 18:25"))),
         "letter": (
-            1100,
+            860,
             (
                 (40, "Minutes of the meeting"),
                 (24, "The committee met on Tuesday to discuss the new library."),
@@ -49,6 +49,9 @@ PAGES: Mapping[str, tuple[int, Sequence[Line]]] = MappingProxyType(
     }
 )
 """The pages of the demo: a width and lines each."""
+
+WORD_SPACE = "  "
+"""The recogniser was trained on wider spaces than those of Pillow's font."""
 
 WORDS = (
     "river",
@@ -103,7 +106,9 @@ def render(
     draw = ImageDraw.Draw(page)
     top = 30
     for size, text in lines:
-        draw.text((30, top), text, fill=ink, font=ImageFont.load_default(size))
+        draw.text(
+            (30, top), text.replace(" ", WORD_SPACE), fill=ink, font=ImageFont.load_default(size)
+        )
         top += size * 2
     return page
 
