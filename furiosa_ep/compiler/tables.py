@@ -8,7 +8,6 @@ too, are evaluated once in a process.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,16 +24,6 @@ Bytes = npt.NDArray[np.uint8]
 CODES = 256
 CACHE_BYTES = 32 << 20
 _IR_VERSION = 8
-
-_EVALUATING: ContextVar[bool] = ContextVar("furiosa_ep_evaluating_tables", default=False)
-
-
-def is_evaluating() -> bool:
-    """Whether this thread is creating or running a session for tables.
-
-    Such a session stays on the CPU provider, whatever is done to the sessions of a program.
-    """
-    return _EVALUATING.get()
 
 
 def flip(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -194,17 +183,13 @@ def _run(requests: Sequence[_Request], graph: Graph) -> Iterable[tuple[Bytes, ..
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    token = _EVALUATING.set(True)
-    try:
-        session = ort.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        feeds = {f"{i}/x": request.codes for i, request in enumerate(requests)}
-        outputs = dict(
-            zip((one.name for one in model.graph.output), session.run(None, feeds), strict=True)
-        )
-    finally:
-        _EVALUATING.reset(token)
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    feeds = {f"{i}/x": request.codes for i, request in enumerate(requests)}
+    outputs = dict(
+        zip((one.name for one in model.graph.output), session.run(None, feeds), strict=True)
+    )
     for position, request in enumerate(requests):
         yield tuple(
             _table(np.asarray(outputs[f"{position}/{one.name}"]), request)
