@@ -52,12 +52,20 @@ class Command {
 
   virtual void run(const RunContext& context) const = 0;
 
+  // Whether run() reads operand number `operand` where it is a constant. The memory of constants
+  // that no command reads, because their weights are packed, is given back.
+  virtual bool reads_constant(size_t operand) const {
+    (void)operand;
+    return true;
+  }
+
   // Bytes of working memory that run() needs beside the arena.
   virtual size_t scratch_size() const { return 0; }
 };
 
 // Prepares a command: checks shapes and attributes (throws Error), decodes, packs constants. The
-// Program outlives the command, so pointers into its constants stay valid.
+// Program outlives the command, so pointers into its constants stay valid, but for the constants
+// that reads_constant() denies.
 using Prepare = std::unique_ptr<Command> (*)(const Program&, const CommandRecord&);
 
 // One specialisation per opcode, in commands/<opcode>.cc:

@@ -1,5 +1,8 @@
 #include "device_emulator/native/executor.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <mutex>
 #include <new>
@@ -21,6 +24,15 @@ Prepare find_prepare(Opcode opcode) {
 #undef FURIOSA_OPCODE
   }
   return nullptr;
+}
+
+// Gives the whole pages inside `bytes`, which lose their contents, back to the system.
+void release_pages(std::span<const std::byte> bytes) {
+  static const auto kPage = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto address = reinterpret_cast<uintptr_t>(bytes.data());
+  const uintptr_t begin = (address + kPage - 1) / kPage * kPage;
+  const uintptr_t end = (address + bytes.size()) / kPage * kPage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 // The memory of one run: the arena, the scratch space and the address of every storage.
@@ -53,6 +65,7 @@ class Executable::Impl {
     for (const Tensor& tensor : program_.tensors()) {
       addresses_.push_back({base_of(tensor), tensor.offset});
     }
+    release_packed_constants();
   }
 
   void run(std::span<const void* const> inputs, std::span<void* const> outputs,
@@ -89,6 +102,29 @@ class Executable::Impl {
     const Impl& owner_;
     std::unique_ptr<Workspace> workspace_;
   };
+
+  // Gives the pages of constants that no command reads back to the system.
+  void release_packed_constants() {
+    std::vector<Tensor::Extent> kept;
+    for (size_t i = 0; i < commands_.size(); ++i) {
+      const std::span<const uint32_t> operands = program_.commands()[i].operands;
+      for (size_t k = 0; k < operands.size(); ++k) {
+        if (operands[k] == kAbsent) continue;
+        const Tensor& tensor = program_.tensor(operands[k]);
+        if (tensor.storage != Storage::kConstant || !commands_[i]->reads_constant(k)) continue;
+        kept.push_back(tensor.extent());
+      }
+    }
+    const size_t size = program_.constants().size();
+    kept.push_back({size, size});
+    std::ranges::sort(kept, {}, &Tensor::Extent::begin);
+    size_t free_from = 0;
+    for (const Tensor::Extent& one : kept) {
+      if (one.begin > free_from)
+        release_pages(program_.constants().subspan(free_from, one.begin - free_from));
+      free_from = std::max(free_from, one.end);
+    }
+  }
 
   template <class Pointer>
   static void check(std::span<Pointer const> buffers, const std::vector<Binding>& bindings,

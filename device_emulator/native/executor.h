@@ -24,6 +24,7 @@ class Executable {
   void run(std::span<const void* const> inputs, std::span<void* const> outputs,
            ThreadPool& pool) const;
 
+  // Its tensors, commands and bindings; of its constants only those that a run reads.
   const Program& program() const;
 
  private:

@@ -163,6 +163,18 @@ bool Tensor::contiguous() const {
   return true;
 }
 
+Tensor::Extent Tensor::extent() const {
+  if (elements() == 0) return {offset, offset};
+  const auto item = static_cast<int64_t>(element_size(dtype));
+  auto begin = static_cast<int64_t>(offset);
+  int64_t end = begin + item;
+  for (uint32_t i = 0; i < rank; ++i) {
+    const int64_t reach = (dim[i] - 1) * stride[i] * item;
+    (reach < 0 ? begin : end) += reach;
+  }
+  return {static_cast<size_t>(begin), static_cast<size_t>(end)};
+}
+
 // Reads the sections one after the other; every method throws Error for what it cannot trust.
 class ProgramParser {
  public:
@@ -262,18 +274,18 @@ class ProgramParser {
     (is_input ? program_.inputs_ : program_.outputs_).push_back(std::move(binding));
   }
 
-  struct Extent {
+  struct Room {
     uint64_t size;     // bytes
     size_t alignment;  // of its address
   };
 
-  Extent storage_of(const Tensor& tensor, size_t i) const {
+  Room storage_of(const Tensor& tensor, size_t i) const {
     const auto of_binding = [&](const std::vector<Binding>& bindings) {
       if (tensor.index >= bindings.size()) {
         fail("tensor ", i, " is in input or output ", tensor.index, " of ", bindings.size());
       }
       const Binding& binding = bindings[tensor.index];
-      return Extent{binding.size, element_size(binding.dtype)};
+      return Room{binding.size, element_size(binding.dtype)};
     };
     switch (tensor.storage) {
       case Storage::kArena:
@@ -305,7 +317,7 @@ class ProgramParser {
     if (!checked_elements(tensor.dims(), &elements)) {
       fail("tensor ", i, " has impossible dims ", to_string(tensor.dims()));
     }
-    const Extent storage = storage_of(tensor, i);
+    const Room storage = storage_of(tensor, i);
     if (elements == 0) {
       tensor.offset = 0;  // nothing is there to be read or written
     } else {

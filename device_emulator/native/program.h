@@ -53,6 +53,12 @@ struct Tensor {
   int64_t elements() const;
   // Whether the elements lie row-major without gaps.
   bool contiguous() const;
+  // The bytes of the storage from the first to the last one of the elements, as [begin, end).
+  struct Extent {
+    size_t begin;
+    size_t end;
+  };
+  Extent extent() const;
 };
 
 // An input or output as its user sees it: row-major, with the ONNX shape.

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from furiosa_ep.device_emulator import Executable, checksum, run_reference
@@ -132,6 +133,14 @@ def with_command(command: Command) -> Program:
     return dataclasses.replace(sample(), commands=[command])
 
 
+CONV = {
+    **{f"{name}_{axis}": 1 for name in ("stride", "dilation") for axis in "hw"},
+    **dict.fromkeys(("pad_top", "pad_left", "residual_first", "signed"), 0),
+    **dict.fromkeys(("residual_scale", "conv_scale", "residual_offset"), 0.0),
+    "group": 1,
+    "x_zero_point": 128,
+    "y_zero_point": 128,
+}
 ADD = {"signed": 0, "a_scale": 0.5, "b_scale": 0.25, "offset": 1.0}
 UNSOUND: dict[str, tuple[Callable[[], Program], str]] = {
     "offset past the end": (lambda: with_tensor(4, offset=1), "leaves its storage of 10 bytes"),
@@ -241,3 +250,38 @@ def test_bytes_and_back() -> None:
 
 def test_every_opcode_has_a_reference() -> None:
     assert set(REFERENCE) == set(OPCODES)
+
+
+def test_constants_that_commands_read_outlive_the_packing_of_weights() -> None:
+    rng = np.random.default_rng(0)
+    tables = [rng.integers(0, 256, 256).astype(np.uint8) for _ in range(2)]
+    weights = rng.integers(-128, 128, (256, 1, 1, 512)).astype(np.int8)  # of many pages
+    bias = np.zeros(256, np.int32)
+    multiplier = np.full(256, 0.001, np.float32)
+    parts: list[npt.NDArray[Any]] = [tables[0], weights, bias, multiplier, tables[1]]
+    offsets = np.cumsum([0, *[part.nbytes for part in parts]]).tolist()
+    strides = (512, 512, 512, 1)
+    program = Program(
+        tensors=[
+            Tensor(U8, INPUT, (1, 1, 3, 512), (1536, 1536, 512, 1)),
+            Tensor(U8, ARENA, (1, 1, 3, 512), (1536, 1536, 512, 1)),
+            Tensor(U8, OUTPUT, (1, 1, 3, 256), (768, 768, 256, 1)),
+            Tensor(U8, CONSTANT, (256,), (1,), offsets[0]),
+            Tensor(I8, CONSTANT, weights.shape, strides, offsets[1]),
+            Tensor(DType.I32, CONSTANT, (256,), (1,), offsets[2]),
+            Tensor(F32, CONSTANT, (256,), (1,), offsets[3]),
+            Tensor(U8, CONSTANT, (256,), (1,), offsets[4]),
+        ],
+        commands=[
+            Command("COPY", (0, 3, 1), {}),
+            Command("CONV", (1, 4, 5, 6, 7, None, None, 2), CONV),
+        ],
+        inputs=[Binding("x", U8, (1, 1, 3, 512))],
+        outputs=[Binding("y", U8, (1, 1, 3, 256))],
+        constants=b"".join(part.tobytes() for part in parts),
+        arena_size=1536,
+    )
+    executable = Executable(program.to_bytes(checksum))
+    for _ in range(2):
+        x = rng.integers(0, 256, (1, 1, 3, 512)).astype(np.uint8)
+        np.testing.assert_array_equal(executable.run([x])[0], run_reference(program, [x])[0])

@@ -112,6 +112,11 @@ class ConvCommand final : public Command {
     conv_.run(context.data<uint8_t>(x_), context.data<void>(y_), residual, context.pool());
   }
 
+  bool reads_constant(size_t operand) const override {
+    const bool packed = 1 <= operand && operand <= 3;  // w, bias and multiplier
+    return !packed;
+  }
+
  private:
   kernels::Conv conv_;
   uint32_t x_, y_, residual_;
