@@ -39,7 +39,7 @@ class _Request:
 
     label: str
     key: bytes
-    """The unit's nodes, constants and the codes' shape: everything that the result depends on."""
+    """Opsets, the unit's nodes and constants, the codes' shape: what the result depends on."""
     graph: onnx.GraphProto
     """The unit alone, from "x" to "y0", "y1"..."""
     codes: npt.NDArray[Any]
@@ -122,7 +122,8 @@ class TableSet:
                 "x", onnx.helper.np_dtype_to_tensor_dtype(codes.dtype), codes.shape
             )
         )
-        key = proto.SerializeToString(deterministic=True)
+        opsets = repr(sorted(self._graph.opsets.items())).encode()
+        key = opsets + proto.SerializeToString(deterministic=True)
         return _Request(unit.label, key, proto, codes, axis, channels)
 
 
