@@ -1,4 +1,4 @@
-"""Sums are added in the order of the layout that ONNX Runtime has chosen."""
+"""Operators compute as in the layout that ONNX Runtime has chosen."""
 
 import numpy as np
 import pytest
@@ -43,3 +43,17 @@ def test_means_behind_a_convolution(batch: int, axes: list[int], behind: str) ->
                 y = conv(q, y, 1 if axes == [1] else 64, 24, 1)
             q.output(str(q.node("QuantizeLinear", [y, *q.params(0.3, 128)])))
         check(q)
+
+
+@pytest.mark.parametrize("behind", ["conv", "output"])
+@pytest.mark.parametrize("mode", ["half_pixel", "align_corners", "asymmetric"])
+def test_linear_resize_behind_a_convolution(behind: str, mode: str) -> None:
+    q = Qdq(0, opset=18)
+    x = conv(q, q.x(2, 8, 9, 7, scale=0.1), 8, 16)
+    scales = q.constant([1, 1, 2.5, 1.7], np.float32)
+    node = q.node("Resize", [x, "", scales], mode="linear", coordinate_transformation_mode=mode)
+    y = requantized(q, str(node), 0.05 * 8**0.5 * 3, 128)
+    if behind == "conv":
+        y = conv(q, y, 16, 24, 1)
+    q.output(str(q.node("QuantizeLinear", [y, *q.params(0.3, 128)])))
+    check(q)
