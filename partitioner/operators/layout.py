@@ -26,14 +26,22 @@ def between_convolutions(node: Node, graph: Graph) -> bool:
     return _reaches(node, graph, forward=False) and _reaches(node, graph, forward=True)
 
 
-def _reaches(start: Node, graph: Graph, forward: bool) -> bool:
+def bytes_channels_last(node: Node, graph: Graph) -> bool:
+    """`between_convolutions` for a linear Resize of bytes.
+
+    Through this one, Transposes are moved wherever they come, as it is faster on channels last.
+    """
+    return between_convolutions(node, graph) or _reaches(node, graph, False, frozenset({"Resize"}))
+
+
+def _reaches(start: Node, graph: Graph, forward: bool, through: frozenset[str] = _FOLLOWS) -> bool:
     """Whether the way from `start` leads to a convolution of quantized images."""
     seen, ahead = {start.index}, [start]
     while ahead:
         for node in _neighbours(ahead.pop(), graph, forward):
             if node.op_type == "Conv":
                 return True
-            if node.index not in seen and _lets_through(node):
+            if node.index not in seen and _lets_through(node, through):
                 seen.add(node.index)
                 ahead.append(node)
     return False
@@ -45,7 +53,8 @@ def _neighbours(node: Node, graph: Graph, forward: bool) -> list[Node]:
     return [found for name in node.inputs if (found := graph.producer(name)) is not None]
 
 
-def _lets_through(node: Node) -> bool:
-    if is_quantize(node) or is_dequantize(node) or node.op_type in _FOLLOWS:
+def _lets_through(node: Node, through: frozenset[str]) -> bool:
+    if is_quantize(node) or is_dequantize(node) or node.op_type in through:
         return True
-    return node.op_type.startswith("Reduce") and node.attributes.get("keepdims", 1) == 1
+    keeps_rank = node.op_type.startswith("Reduce") and node.attributes.get("keepdims", 1) == 1
+    return keeps_rank and through is _FOLLOWS

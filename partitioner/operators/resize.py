@@ -16,7 +16,7 @@ from furiosa_ep.kernels.reference.resize_linear import (
     original_coordinate,
 )
 from furiosa_ep.partitioner.operators.emitting import finish, reshape
-from furiosa_ep.partitioner.operators.layout import between_convolutions
+from furiosa_ep.partitioner.operators.layout import bytes_channels_last
 from furiosa_ep.partitioner.operators.rules import (
     HAS_AXES,
     MOVEMENT,
@@ -194,7 +194,7 @@ def _variant(unit: NodeUnit, x_params: QuantParams | None, builder: Builder) -> 
         same = x_params == unit.outputs[0].params and not x_params.signed
         if not (same and drops_quantization()):
             return "float", FLOAT
-    if between_convolutions(unit.node, builder.graph):
+    if bytes_channels_last(unit.node, builder.graph):
         return "fixed", FIXED
     return "truncated", TRUNCATED
 
@@ -248,11 +248,9 @@ def image_if_linear(unit: NodeUnit, graph: Graph) -> str | None:
     return None
 
 
-@constraint(
-    DeclineCode.DTYPE, "Put DequantizeLinear before the operator and QuantizeLinear behind."
-)
+@constraint(DeclineCode.DTYPE, "Quantize both the input and the result.")
 def quantized_if_linear(unit: NodeUnit, graph: Graph) -> str | None:
-    """Linear interpolation must be of uint8 as it is, or between DequantizeLinear and QuantizeLinear."""
+    """Linear interpolation must be of uint8 as it is, or of a quantized value to another one."""
     if unit.node.attributes.get("mode", "nearest") == "nearest":
         return None
     x, y = unit.inputs[0], unit.outputs[0]

@@ -45,11 +45,14 @@ def test_means_behind_a_convolution(batch: int, axes: list[int], behind: str) ->
         check(q)
 
 
+@pytest.mark.parametrize("between", [False, True])
 @pytest.mark.parametrize("behind", ["conv", "output"])
 @pytest.mark.parametrize("mode", ["half_pixel", "align_corners", "asymmetric"])
-def test_linear_resize_behind_a_convolution(behind: str, mode: str) -> None:
+def test_linear_resize_behind_a_convolution(behind: str, mode: str, between: bool) -> None:
     q = Qdq(0, opset=18)
     x = conv(q, q.x(2, 8, 9, 7, scale=0.1), 8, 16)
+    if between:
+        x = requantized(q, str(q.node("LeakyRelu", [x])), 0.05 * 8**0.5 * 3, 128)
     scales = q.constant([1, 1, 2.5, 1.7], np.float32)
     node = q.node("Resize", [x, "", scales], mode="linear", coordinate_transformation_mode=mode)
     y = requantized(q, str(node), 0.05 * 8**0.5 * 3, 128)
