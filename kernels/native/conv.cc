@@ -218,51 +218,66 @@ Rectangle Conv::around(int64_t first, size_t count) const {
 
 // Copies the input that the block reads, padded, and points rows at the copies.
 void Conv::gather(const uint8_t* x, int64_t first, size_t count, uint8_t* copies,
-                  const uint8_t** rows) const {
+                  const uint8_t** rows, size_t pitch) const {
   const Rectangle output = around(first, count), input = input_of(window_, output);
   const PixelPosition start(y_, first);
   copy_rectangle(x_, x + start.image * x_.batch_stride, x_zero_point_, input, copies);
   const int64_t line = input.width * x_.channels;
   const int64_t step = window_.stride_w * x_.channels;
-  int64_t row = 0, column = start.column - output.left;
-  for (size_t i = 0; i < count; ++i) {
-    const uint8_t* at = copies + row * window_.stride_h * line + column * step;
+  // A run of pixels in one output row at a time.
+  size_t run = static_cast<size_t>(output.width - start.column + output.left);
+  const uint8_t* at = copies + (start.column - output.left) * step;
+  for (size_t done = 0; done < count; done += run, run = static_cast<size_t>(output.width)) {
+    run = std::min(run, count - done);
     for (int64_t ky = 0; ky < window_.kernel_h; ++ky) {
-      rows[static_cast<size_t>(ky) * count + i] = at + ky * window_.dilation_h * line;
+      const uint8_t** to = rows + static_cast<size_t>(ky) * pitch + done;
+      const uint8_t* from = at + ky * window_.dilation_h * line;
+      for (size_t i = 0; i < run; ++i) to[i] = from + static_cast<int64_t>(i) * step;
     }
-    if (++column == output.width) column = 0, ++row;
+    copies += window_.stride_h * line;
+    at = copies;
   }
 }
 
 void Conv::run_block(const Share& share, int64_t first, size_t count, const uint8_t* x, void* y,
                      const uint8_t* residual) const {
-  const size_t addresses = count * (taps_ + 2);
+  const size_t pitch = count + kSpareRows, addresses = pitch * (taps_ + 2);
+  const size_t element = epilogue_.to_float ? sizeof(float) : 1;
   size_t copied = 0;
   if (gather_) {
     const Rectangle input = input_of(window_, around(first, count));
     copied = static_cast<size_t>(input.height * input.width * x_.channels);
   }
-  uint8_t* scratch = thread_scratch(addresses * sizeof(void*) + copied + 64);
+  const size_t spare = static_cast<size_t>(y_.channels) * element;  // a row that nobody reads
+  uint8_t* scratch = thread_scratch(addresses * sizeof(void*) + spare + copied + 64);
   const uint8_t** rows = reinterpret_cast<const uint8_t**>(scratch);
-  const size_t distinct = taps_ / copies_ * count;
+  uint8_t* spare_row = scratch + addresses * sizeof(void*);
+  const size_t distinct = taps_ / copies_;
   if (gather_) {
-    gather(x, first, count, scratch + addresses * sizeof(void*), rows);
+    gather(x, first, count, spare_row + spare, rows, pitch);
   } else if (window_.identity() && x_.flat() && x_.height == y_.height && x_.width == y_.width) {
     point_pixels(x_, x, 1, first, count, reinterpret_cast<const void**>(rows));
   } else {
-    point_taps(x_, y_, window_, x, outside_.data(), first, count, rows, count);
+    point_taps(x_, y_, window_, x, outside_.data(), first, count, rows, pitch);
+  }
+  for (size_t tap = 0; tap < distinct; ++tap) {
+    std::fill_n(rows + tap * pitch + count, kSpareRows, rows[tap * pitch]);
   }
   for (size_t copy = 1; copy < copies_; ++copy) {
-    std::memcpy(rows + copy * distinct, rows, distinct * sizeof(*rows));
+    std::memcpy(rows + copy * distinct * pitch, rows, distinct * pitch * sizeof(*rows));
   }
-  const void** outputs = reinterpret_cast<const void**>(rows + taps_ * count);
-  const void** residuals = outputs + count;
-  point_pixels(y_, y, epilogue_.to_float ? sizeof(float) : 1, first, count, outputs);
-  if (epilogue_.add_residual) point_pixels(residual_, residual, 1, first, count, residuals);
+  const void** outputs = reinterpret_cast<const void**>(rows + taps_ * pitch);
+  const void** residuals = outputs + pitch;
+  point_pixels(y_, y, element, first, count, outputs);
+  std::fill_n(outputs + count, kSpareRows, spare_row);
+  if (epilogue_.add_residual) {
+    point_pixels(residual_, residual, 1, first, count, residuals);
+    std::fill_n(residuals + count, kSpareRows, residuals[0]);
+  }
 
   PanelBlock block{};
   block.rows = rows;
-  block.row_pitch = count;
+  block.row_pitch = pitch;
   block.row_count = count;
   block.taps = taps_;
   block.depth = depth_;

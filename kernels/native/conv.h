@@ -47,8 +47,8 @@ class Conv {
   void run_block(const Share& share, int64_t first, size_t count, const uint8_t* x, void* y,
                  const uint8_t* residual) const;
   Rectangle around(int64_t first, size_t count) const;
-  void gather(const uint8_t* x, int64_t first, size_t count, uint8_t* copies,
-              const uint8_t** rows) const;
+  void gather(const uint8_t* x, int64_t first, size_t count, uint8_t* copies, const uint8_t** rows,
+              size_t pitch) const;
 
   const PanelKernels* kernels_ = nullptr;
   ImageView x_, y_, residual_;

@@ -12,6 +12,9 @@ namespace furiosa::kernels {
 // Most columns (output channels) that one packed panel of weights holds.
 inline constexpr size_t kPanelColumns = 64;
 
+// Rows that a kernel may compute in vain behind those of a block.
+inline constexpr size_t kSpareRows = 28;
+
 // Weights to pack: element (tap, channel, column) of a byte matrix, int8 once xored with `flip`.
 struct PanelSource {
   const uint8_t* data;
@@ -33,7 +36,8 @@ struct alignas(64) PanelScales {
 // Rows of bytes, found by pointers, times one panel of weights. Tap t of row r starts at
 // rows[t * row_pitch + r] + row_offset. In a matrix product (gemm_*) every column takes all `depth`
 // bytes of every tap; in a depthwise one (depthwise_*) column c takes byte c of every tap.
-// Accumulators are int32 and wrap around.
+// Accumulators are int32 and wrap around. Behind the row_count entries for its rows, each array has
+// kSpareRows more, of rows that may be read and, in y, written.
 struct PanelBlock {
   const uint8_t* const* rows;
   size_t row_pitch;

@@ -116,13 +116,14 @@ void MatMul::run_share(const Share& share, const uint8_t* a, void* y,
   const bool copy_y = all > 1 && right.column_stride != 1;
 
   // Addresses of the rows of a and y, what is added to each, and dense copies where needed.
-  const size_t addresses = 2 * rows * sizeof(void*), sums = rows * sizeof(int32_t);
+  const size_t pitch = rows + kSpareRows;
+  const size_t addresses = 2 * pitch * sizeof(void*), sums = pitch * sizeof(int32_t);
   const size_t copied_a = copy_a ? rows * static_cast<size_t>(depth) : 0;
-  const size_t copied_y = copy_y ? rows * all * element : 0;
+  const size_t copied_y = (copy_y ? rows : 0) * all * element, spare = all * element;
   uint8_t* memory =
-      thread_scratch(round_up(addresses) + round_up(sums) + round_up(copied_a) + copied_y);
+      thread_scratch(round_up(addresses) + round_up(sums) + round_up(copied_a) + copied_y + spare);
   auto** from = reinterpret_cast<const uint8_t**>(memory);
-  auto** to = reinterpret_cast<void**>(memory) + rows;
+  auto** to = reinterpret_cast<void**>(memory) + pitch;
   auto* row_bias = reinterpret_cast<int32_t*>(memory + round_up(addresses));
   uint8_t* dense_a = memory + round_up(addresses) + round_up(sums);
   uint8_t* dense_y = dense_a + round_up(copied_a);
@@ -144,9 +145,16 @@ void MatMul::run_share(const Share& share, const uint8_t* a, void* y,
     if (zb != 0) row_bias[r] = static_cast<int32_t>(0u - zb * sum(row, depth));
   }
 
+  for (size_t r = rows; r < pitch; ++r) {
+    from[r] = from[0];
+    to[r] = dense_y + copied_y;
+    row_bias[r] = 0;
+  }
+
   PanelBlock block{};
   block.rows = from;
-  block.row_pitch = block.row_count = rows;
+  block.row_pitch = pitch;
+  block.row_count = rows;
   block.row_bias = zb == 0 ? nullptr : row_bias;
   block.taps = 1;
   block.depth = static_cast<size_t>(depth);

@@ -14,59 +14,6 @@ namespace {
 using avx512vnni::dot;
 using avx512vnni::Finish;
 
-// Loads the channels of a pixel of each part.
-template <int kParts, bool kWhole>
-FURIOSA_INLINE __m512i load_parts(const uint8_t* const (&from)[kParts], __mmask64 mask) {
-  if constexpr (kParts == 1) {
-    return kWhole ? _mm512_loadu_si512(from[0]) : _mm512_maskz_loadu_epi8(mask, from[0]);
-  } else if constexpr (kParts == 2) {
-    const auto load = [mask](const uint8_t* address) {
-      return kWhole ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(address))
-                    : _mm256_maskz_loadu_epi8(static_cast<__mmask32>(mask), address);
-    };
-    return _mm512_inserti64x4(_mm512_castsi256_si512(load(from[0])), load(from[1]), 1);
-  } else {
-    const auto load = [mask](const uint8_t* address) {
-      return kWhole ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(address))
-                    : _mm_maskz_loadu_epi8(static_cast<__mmask16>(mask), address);
-    };
-    const __m256i low =
-        _mm256_inserti128_si256(_mm256_castsi128_si256(load(from[0])), load(from[1]), 1);
-    const __m256i high =
-        _mm256_inserti128_si256(_mm256_castsi128_si256(load(from[2])), load(from[3]), 1);
-    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-  }
-}
-
-// Stores the channels of a pixel of the parts that are wanted.
-template <int kParts, bool kWhole>
-FURIOSA_INLINE void store_parts(const DepthwiseRows& rows, ptrdiff_t pixel, __mmask64 mask,
-                                __m512i bytes) {
-  const ptrdiff_t step = pixel * rows.y_step;
-  if constexpr (kParts == 1) {
-    if (kWhole) {
-      _mm512_storeu_si512(rows.y[0] + step, bytes);
-    } else {
-      _mm512_mask_storeu_epi8(rows.y[0] + step, mask, bytes);
-    }
-  } else if constexpr (kParts == 2) {
-    const __mmask32 own = kWhole ? ~__mmask32{0} : static_cast<__mmask32>(mask);
-    _mm256_mask_storeu_epi8(rows.y[0] + step, own, _mm512_castsi512_si256(bytes));
-    if (rows.stored_parts < 2) return;
-    _mm256_mask_storeu_epi8(rows.y[1] + step, own, _mm512_extracti64x4_epi64(bytes, 1));
-  } else {
-    const __mmask16 own = kWhole ? ~__mmask16{0} : static_cast<__mmask16>(mask);
-    const size_t stored = rows.stored_parts;
-    _mm_mask_storeu_epi8(rows.y[0] + step, own, _mm512_castsi512_si128(bytes));
-    if (stored < 2) return;
-    _mm_mask_storeu_epi8(rows.y[1] + step, own, _mm512_extracti32x4_epi32(bytes, 1));
-    if (stored < 3) return;
-    _mm_mask_storeu_epi8(rows.y[2] + step, own, _mm512_extracti32x4_epi32(bytes, 2));
-    if (stored < 4) return;
-    _mm_mask_storeu_epi8(rows.y[3] + step, own, _mm512_extracti32x4_epi32(bytes, 3));
-  }
-}
-
 // The table of a channel is that of its place within a part.
 FURIOSA_INLINE __m512i look_up(const uint8_t* table, size_t stride, const DepthwiseRows& rows,
                                __m512i bytes) {
@@ -95,7 +42,7 @@ template <int kParts>
         static_cast<size_t>(part) < rows.stored_parts ? static_cast<size_t>(part) : 0;
     from[part] = rows.residual[own] + pixel * rows.residual_step;
   }
-  const __m512i residual = load_parts<kParts, false>(from, mask);
+  const __m512i residual = avx512vnni::load_parts<kParts>(from, false, mask);
   bytes = avx512vnni::Adder(epilogue).template operator()<4>(bytes, residual);
   return look_up(epilogue.residual_table, epilogue.residual_table_stride, rows, bytes);
 }
@@ -140,7 +87,7 @@ struct Row {
           const DepthwiseRows::Line& line = rows.lines[part][4 * g + i];
           from[part] = inside ? line.start + at * line.step : rows.outside;
         }
-        lines[i] = load_parts<kParts, kWhole>(from, mask);
+        lines[i] = avx512vnni::load_parts<kParts>(from, kWhole, mask);
       }
       avx512vnni::interleave(lines, fours);
       FURIOSA_UNROLL for (int d = 0; d < kLive; ++d) {
@@ -153,11 +100,15 @@ struct Row {
   }
 
   FURIOSA_INLINE void finish(ptrdiff_t pixel) {
-    __m512i bytes = requantise(accumulators[0], rows.scales->multiplier);
+    __m512i bytes = requantise.template operator()<4>(accumulators[0], rows.scales->multiplier);
     if constexpr (kFinish == Finish::kTable)
       bytes = avx512vnni::look_up(rows.epilogue->table, bytes);
     if constexpr (kFinish == Finish::kAny) bytes = finish_any<kParts>(rows, pixel, mask, bytes);
-    store_parts<kParts, kWhole>(rows, pixel, mask, bytes);
+    uint8_t* to[kParts];
+    FURIOSA_UNROLL for (int part = 0; part < kParts; ++part) {
+      to[part] = rows.y[part] + pixel * rows.y_step;
+    }
+    avx512vnni::store_parts<kParts>(to, kWhole, mask, bytes, rows.stored_parts);
     FURIOSA_UNROLL for (int d = 0; d + 1 < kLive; ++d) {
       FURIOSA_UNROLL for (int v = 0; v < 4; ++v) accumulators[d][v] = accumulators[d + 1][v];
     }

@@ -3,7 +3,8 @@
 
 // From accumulators to stored bytes. A panel of 16 * V columns has V accumulators for each row:
 // column 4 * V * lane + 4 * v + i is element 4 * lane + i of accumulator v, where a lane is 128
-// bits. So packing, which works within lanes, puts the bytes of a lane in column order.
+// bits. So packing, which works within lanes, puts the bytes of a lane in column order. Where V is
+// 1 or 2, the accumulators of four or two rows are packed together.
 
 #include <immintrin.h>
 
@@ -19,66 +20,116 @@ FURIOSA_INLINE size_t slot_of(size_t column, size_t vectors) {
   return column % (4 * vectors) / 4 * 16 + column / (4 * vectors) * 4 + column % 4;
 }
 
-// The order of doublewords that closes the gaps which lanes of 4 * V < 16 bytes leave, and back.
+// Rows whose bytes fill a vector, and their accumulators.
 template <int V>
-FURIOSA_INLINE __m512i close_gaps(__m512i bytes) {
-  if constexpr (V == 4) return bytes;
+constexpr int kRows = V == 1   ? 4
+                      : V == 2 ? 2
+                               : 1;
+template <int V>
+constexpr int kVectors = kRows<V> * V;
+
+// From the order in which packing leaves bytes, lanes of kVectors<V> times four, to row after row
+// of columns, and back.
+template <int V>
+FURIOSA_INLINE __m512i to_rows(__m512i packed) {
+  if constexpr (V == 4) return packed;
   const __m512i order =
-      V == 3   ? _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 0, 0, 0, 0)
-      : V == 2 ? _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 0, 0, 0, 0, 0, 0, 0, 0)
-               : _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-  return _mm512_permutexvar_epi32(order, bytes);
+      V == 3   ? _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15)
+      : V == 2 ? _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15)
+               : _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(order, packed);
 }
 
 template <int V>
-FURIOSA_INLINE __m512i open_gaps(__m512i bytes) {
-  if constexpr (V == 4) return bytes;
-  const __m512i order = V == 3 ? _mm512_setr_epi32(0, 1, 2, 0, 3, 4, 5, 0, 6, 7, 8, 0, 9, 10, 11, 0)
-                        : V == 2
-                            ? _mm512_setr_epi32(0, 1, 0, 0, 2, 3, 0, 0, 4, 5, 0, 0, 6, 7, 0, 0)
-                            : _mm512_setr_epi32(0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0);
-  return _mm512_permutexvar_epi32(order, bytes);
+FURIOSA_INLINE __m512i to_packed(__m512i rows) {
+  if constexpr (V == 4) return rows;
+  const __m512i order =
+      V == 3   ? _mm512_setr_epi32(0, 1, 2, 12, 3, 4, 5, 13, 6, 7, 8, 14, 9, 10, 11, 15)
+      : V == 2 ? _mm512_setr_epi32(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15)
+               : _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_epi32(order, rows);
 }
 
 FURIOSA_INLINE __mmask64 column_mask(size_t columns) {
   return columns >= 64 ? ~__mmask64{0} : (__mmask64{1} << columns) - 1;
 }
 
-// Loads or stores the bytes of a row's columns. Masked accesses are slow on some CPUs, so whole
-// vectors do without.
-template <int V>
-FURIOSA_INLINE __m512i load_columns(const uint8_t* from, size_t columns) {
-  if (V == 4 && columns == 64) return _mm512_loadu_si512(from);
-  return _mm512_maskz_loadu_epi8(column_mask(columns), from);
-}
-
-template <int V>
-FURIOSA_INLINE void store_columns(uint8_t* to, size_t columns, __m512i bytes) {
-  if (columns != 16 * V) {
-    _mm512_mask_storeu_epi8(to, column_mask(columns), bytes);
-  } else if constexpr (V == 4) {
-    _mm512_storeu_si512(to, bytes);
-  } else if constexpr (V == 1) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_castsi512_si128(bytes));
+// Pieces of a vector of 64 / kParts bytes each, at addresses of their own. All bytes of a piece are
+// moved where `whole`, otherwise those of `mask`. A masked store of a whole cache line is slower
+// than a plain one, which need not read the line.
+template <int kParts>
+FURIOSA_INLINE __m512i load_parts(const uint8_t* const* from, bool whole, __mmask64 mask) {
+  if constexpr (kParts == 1) {
+    return whole ? _mm512_loadu_si512(from[0]) : _mm512_maskz_loadu_epi8(mask, from[0]);
+  } else if constexpr (kParts == 2) {
+    const auto load = [whole, mask](const uint8_t* part) {
+      return whole ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(part))
+                   : _mm256_maskz_loadu_epi8(static_cast<__mmask32>(mask), part);
+    };
+    return _mm512_inserti64x4(_mm512_castsi256_si512(load(from[0])), load(from[1]), 1);
   } else {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(bytes));
-    if constexpr (V == 3) {
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 32), _mm512_extracti32x4_epi32(bytes, 2));
-    }
+    const auto load = [whole, mask](const uint8_t* part) {
+      return whole ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(part))
+                   : _mm_maskz_loadu_epi8(static_cast<__mmask16>(mask), part);
+    };
+    const __m256i low =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(load(from[0])), load(from[1]), 1);
+    const __m256i high =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(load(from[2])), load(from[3]), 1);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
   }
 }
 
-// Rounds V vectors of values below 2^31, adds `shift` (16-bit elements) and saturates to bytes.
-// Conversion makes values below -2^31 and NaN the least int32, which saturates to 0.
-template <int V>
-FURIOSA_INLINE __m512i round_to_bytes(const __m512 (&values)[V], __m512i shift) {
+FURIOSA_INLINE void store_part(uint8_t* to, bool whole, __mmask64 mask, __m128i bytes) {
+  if (whole) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
+  } else {
+    _mm_mask_storeu_epi8(to, static_cast<__mmask16>(mask), bytes);
+  }
+}
+FURIOSA_INLINE void store_part(uint8_t* to, bool whole, __mmask64 mask, __m256i bytes) {
+  if (whole) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
+  } else {
+    _mm256_mask_storeu_epi8(to, static_cast<__mmask32>(mask), bytes);
+  }
+}
+FURIOSA_INLINE void store_part(uint8_t* to, bool whole, __mmask64 mask, __m512i bytes) {
+  if (whole) {
+    _mm512_storeu_si512(to, bytes);
+  } else {
+    _mm512_mask_storeu_epi8(to, mask, bytes);
+  }
+}
+
+// Stores the first `count` parts.
+template <int kParts>
+FURIOSA_INLINE void store_parts(uint8_t* const* to, bool whole, __mmask64 mask, __m512i bytes,
+                                size_t count = kParts) {
+  if constexpr (kParts == 1) {
+    store_part(to[0], whole, mask, bytes);
+  } else if constexpr (kParts == 2) {
+    store_part(to[0], whole, mask, _mm512_castsi512_si256(bytes));
+    if (count > 1) store_part(to[1], whole, mask, _mm512_extracti64x4_epi64(bytes, 1));
+  } else {
+    store_part(to[0], whole, mask, _mm512_castsi512_si128(bytes));
+    if (count > 1) store_part(to[1], whole, mask, _mm512_extracti32x4_epi32(bytes, 1));
+    if (count > 2) store_part(to[2], whole, mask, _mm512_extracti32x4_epi32(bytes, 2));
+    if (count > 3) store_part(to[3], whole, mask, _mm512_extracti32x4_epi32(bytes, 3));
+  }
+}
+
+// Rounds three or four vectors of values below 2^31, adds `shift` (16-bit elements) and saturates
+// to bytes. Conversion makes values below -2^31 and NaN the least int32, which saturates to 0.
+template <int kAll>
+FURIOSA_INLINE __m512i round_to_bytes(const __m512 (&values)[kAll], __m512i shift) {
   __m512i whole[4];
-  FURIOSA_UNROLL for (int v = 0; v < 4; ++v) whole[v] = _mm512_cvtps_epi32(values[v < V ? v : 0]);
-  const __m512i low = _mm512_packs_epi32(whole[0], whole[V > 1 ? 1 : 0]);
-  const __m512i low_sum = _mm512_adds_epi16(low, shift);
-  if constexpr (V <= 2) return _mm512_packus_epi16(low_sum, low_sum);
-  const __m512i high = _mm512_packs_epi32(whole[2], whole[V > 3 ? 3 : 2]);
-  return _mm512_packus_epi16(low_sum, _mm512_adds_epi16(high, shift));
+  FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+    whole[v] = _mm512_cvtps_epi32(values[v < kAll ? v : kAll - 1]);
+  }
+  const __m512i low = _mm512_packs_epi32(whole[0], whole[1]);
+  const __m512i high = _mm512_packs_epi32(whole[2], whole[3]);
+  return _mm512_packus_epi16(_mm512_adds_epi16(low, shift), _mm512_adds_epi16(high, shift));
 }
 
 // The constants of an epilogue in registers. A kernel has them in a local variable: the compiler
@@ -98,14 +149,15 @@ struct Requantiser {
     return _mm512_min_ps(high, _mm512_mul_ps(_mm512_cvtepi32_ps(accumulator), factor));
   }
 
+  // The bytes of kRows<V> rows.
   template <int V>
-  FURIOSA_INLINE __m512i operator()(const __m512i (&accumulators)[V],
+  FURIOSA_INLINE __m512i operator()(const __m512i (&accumulators)[kVectors<V>],
                                     const float* multiplier) const {
-    __m512 values[V];
-    FURIOSA_UNROLL for (int v = 0; v < V; ++v) {
-      values[v] = scale(accumulators[v], multiplier + 16 * v);
+    __m512 values[kVectors<V>];
+    FURIOSA_UNROLL for (int v = 0; v < kVectors<V>; ++v) {
+      values[v] = scale(accumulators[v], multiplier + v % V * 16);
     }
-    return round_to_bytes<V>(values, zero_point);
+    return round_to_bytes<kVectors<V>>(values, zero_point);
   }
 };
 
@@ -116,13 +168,13 @@ constexpr float kCarrier = 8388608.0f;  // 2^23
 
 // The bytes less `shift`, as floats: vector v holds those of accumulator v. `carrier` is kCarrier
 // plus shift.
-template <int V>
-FURIOSA_INLINE void widen(__m512i bytes, __m512 carrier, __m512 (&values)[V]) {
+template <int kAll>
+FURIOSA_INLINE void widen(__m512i bytes, __m512 carrier, __m512 (&values)[kAll]) {
   const __m512i zero = _mm512_setzero_si512();
   const __m512i exponent = _mm512_set1_epi16(0x4B00);  // of kCarrier
   const __m512i low = _mm512_unpacklo_epi8(bytes, zero);
   const __m512i high = _mm512_unpackhi_epi8(bytes, zero);
-  FURIOSA_UNROLL for (int v = 0; v < V; ++v) {
+  FURIOSA_UNROLL for (int v = 0; v < kAll; ++v) {
     const __m512i half = v < 2 ? low : high;
     const __m512i carried =
         v % 2 == 0 ? _mm512_unpacklo_epi16(half, exponent) : _mm512_unpackhi_epi16(half, exponent);
@@ -147,40 +199,41 @@ struct Adder {
         shift(_mm512_set1_epi16(epilogue.is_signed ? 128 : 0)),
         residual_first(epilogue.residual_first) {}
 
-  template <int V>
-  FURIOSA_INLINE __m512i add(const __m512 (&own)[V], const __m512 (&other)[V]) const {
-    __m512 sums[V];
-    FURIOSA_UNROLL for (int v = 0; v < V; ++v) {
-      const __m512 sum =
+  template <int kAll>
+  FURIOSA_INLINE __m512i sum(const __m512 (&own)[kAll], const __m512 (&other)[kAll]) const {
+    __m512 sums[kAll];
+    FURIOSA_UNROLL for (int v = 0; v < kAll; ++v) {
+      const __m512 value =
           residual_first
               ? _mm512_fmadd_ps(other[v], other_scale, _mm512_fmadd_ps(own[v], own_scale, offset))
               : _mm512_fmadd_ps(own[v], own_scale, _mm512_fmadd_ps(other[v], other_scale, offset));
-      sums[v] = _mm512_min_ps(high, sum);
+      sums[v] = _mm512_min_ps(high, value);
     }
-    return round_to_bytes<V>(sums, shift);
+    return round_to_bytes<kAll>(sums, shift);
   }
 
   // Of bytes.
   template <int V>
   FURIOSA_INLINE __m512i operator()(__m512i own, __m512i residual) const {
-    __m512 q[V], r[V];
-    widen<V>(own, carrier, q);
-    widen<V>(residual, carrier, r);
-    return add<V>(q, r);
+    __m512 q[kVectors<V>], r[kVectors<V>];
+    widen(own, carrier, q);
+    widen(residual, carrier, r);
+    return sum(q, r);
   }
 
   // Of accumulators, whose bytes remain floats.
   template <int V>
-  FURIOSA_INLINE __m512i operator()(const Requantiser& requantise, const __m512i (&accumulators)[V],
+  FURIOSA_INLINE __m512i operator()(const Requantiser& requantise,
+                                    const __m512i (&accumulators)[kVectors<V>],
                                     const float* multiplier, __m512i residual) const {
-    __m512 q[V], r[V];
-    FURIOSA_UNROLL for (int v = 0; v < V; ++v) {
-      const __m512 scaled = requantise.scale(accumulators[v], multiplier + 16 * v);
+    __m512 q[kVectors<V>], r[kVectors<V>];
+    FURIOSA_UNROLL for (int v = 0; v < kVectors<V>; ++v) {
+      const __m512 scaled = requantise.scale(accumulators[v], multiplier + v % V * 16);
       const __m512 value = _mm512_max_ps(scaled, requantise.low);  // in this order a NaN is low
       q[v] = _mm512_sub_ps(_mm512_add_ps(value, _mm512_set1_ps(kRounding)), unrounding);
     }
-    widen<V>(residual, carrier, r);
-    return add<V>(q, r);
+    widen(residual, carrier, r);
+    return sum(q, r);
   }
 };
 
@@ -193,71 +246,51 @@ FURIOSA_INLINE __m512i look_up(const uint8_t* table, __m512i bytes) {
   return _mm512_mask_blend_epi8(_mm512_movepi8_mask(bytes), lower, upper);
 }
 
-// `bytes`, with gaps, through one table or through that of each column.
+// Takes kRows<V> rows through all that an epilogue may have, out of line: for what is rare.
 template <int V>
-FURIOSA_INLINE __m512i look_up(const uint8_t* table, size_t stride, const PanelBlock& block,
-                               __m512i bytes) {
-  if (stride == 0) return look_up(table, bytes);
-  alignas(64) uint8_t columns[64];
-  _mm512_store_si512(columns, close_gaps<V>(bytes));
-  table += block.first_column * stride;
-  for (size_t c = 0; c < block.columns; ++c) columns[c] = table[c * stride + columns[c]];
-  return open_gaps<V>(_mm512_load_si512(columns));
-}
-
-// Stores a row with whatever the epilogue has, out of line: for what is rare.
-template <int V>
-[[gnu::noinline]] void store_any(const PanelBlock& block, size_t row, const int32_t* slots) {
+[[gnu::noinline]] void finish_any(const PanelBlock& block, size_t row, const int32_t* sums) {
   const Epilogue& epilogue = *block.epilogue;
-  if (epilogue.to_float) {
-    float* to = static_cast<float*>(block.y[row]) + block.first_column;
+  for (size_t r = row; r < row + kRows<V> && r < block.row_count; ++r, sums += 16 * V) {
     for (size_t column = 0; column < block.columns; ++column) {
-      const size_t slot = slot_of(column, V);
-      to[column] = static_cast<float>(slots[slot]) * block.scales->multiplier[slot];
-    }
-    return;
-  }
-  __m512i accumulators[V];
-  FURIOSA_UNROLL for (int v = 0; v < V; ++v) accumulators[v] = _mm512_load_si512(slots + 16 * v);
-  __m512i bytes = Requantiser(epilogue)(accumulators, block.scales->multiplier);
-  if (epilogue.table != nullptr) {
-    bytes = look_up<V>(epilogue.table, epilogue.table_stride, block, bytes);
-  }
-  if (epilogue.add_residual) {
-    const uint8_t* from = block.residual[row] + block.first_column;
-    const __m512i residual = open_gaps<V>(load_columns<V>(from, block.columns));
-    bytes = Adder(epilogue).template operator()<V>(bytes, residual);
-    if (epilogue.residual_table != nullptr) {
-      bytes = look_up<V>(epilogue.residual_table, epilogue.residual_table_stride, block, bytes);
+      const size_t slot = slot_of(column, V), channel = block.first_column + column;
+      const float multiplier = block.scales->multiplier[slot];
+      if (epilogue.to_float) {
+        static_cast<float*>(block.y[r])[channel] = static_cast<float>(sums[slot]) * multiplier;
+        continue;
+      }
+      const uint8_t* residual = epilogue.add_residual ? block.residual[r] + channel : nullptr;
+      const uint8_t q = kernels::requantise(sums[slot], multiplier, epilogue.y_zero_point);
+      static_cast<uint8_t*>(block.y[r])[channel] = finish(epilogue, q, channel, residual);
     }
   }
-  uint8_t* to = static_cast<uint8_t*>(block.y[row]) + block.first_column;
-  store_columns<V>(to, block.columns, close_gaps<V>(bytes));
 }
 
-// The epilogues that have kernels of their own: requantise, then look up in one table or add the
-// residual; and any other.
-enum class Finish { kPlain, kTable, kAdd, kAny };
-constexpr size_t kFinishes = 4;
+// The epilogues that have kernels of their own: requantise; look up in one table; add a residual,
+// which may be followed by one table, too; and any other.
+enum class Finish { kPlain, kTable, kAdd, kTableAdd, kAny };
+constexpr size_t kFinishes = 5;
 
 FURIOSA_INLINE Finish finish_of(const Epilogue& epilogue) {
   if (epilogue.to_float || epilogue.table_stride != 0) return Finish::kAny;
-  if (epilogue.add_residual) {
-    const bool tables = epilogue.table != nullptr || epilogue.residual_table != nullptr;
-    return tables ? Finish::kAny : Finish::kAdd;
-  }
-  return epilogue.table == nullptr ? Finish::kPlain : Finish::kTable;
+  if (epilogue.residual_table != nullptr) return Finish::kAny;
+  const bool table = epilogue.table != nullptr;
+  if (epilogue.add_residual) return table ? Finish::kTableAdd : Finish::kAdd;
+  return table ? Finish::kTable : Finish::kPlain;
 }
 
-// Takes rows of a block through its epilogue.
+// Takes kRows<V> rows of a block at a time through its epilogue.
 template <int V, Finish kFinish>
 struct Finisher {
+  static constexpr int kAll = kVectors<V>;
+
   const PanelBlock& block;
   const Requantiser requantise;
   const Adder add;
   const uint8_t* const table;
   const float* const multiplier;
-  const size_t first_column, columns;
+  const ptrdiff_t first_column;
+  const __mmask64 mask;
+  const bool whole;
 
   FURIOSA_INLINE explicit Finisher(const PanelBlock& all)
       : block(all),
@@ -265,29 +298,39 @@ struct Finisher {
         add(*all.epilogue),
         table(all.epilogue->table),
         multiplier(all.scales->multiplier),
-        first_column(all.first_column),
-        columns(all.columns) {}
+        first_column(static_cast<ptrdiff_t>(all.first_column)),
+        mask(column_mask(all.columns)),
+        whole(all.columns == 64 / kRows<V>) {}
 
-  FURIOSA_INLINE void operator()(size_t row, const __m512i (&accumulators)[V]) const {
+  FURIOSA_INLINE __m512i residual(size_t row) const {
+    const uint8_t* from[kRows<V>];
+    FURIOSA_UNROLL for (size_t r = 0; r < kRows<V>; ++r) {
+      from[r] = block.residual[row + r] + first_column;
+    }
+    return to_packed<V>(load_parts<kRows<V>>(from, whole, mask));
+  }
+
+  FURIOSA_INLINE void operator()(size_t row, const __m512i (&sums)[kAll]) const {
     if constexpr (kFinish == Finish::kAny) {
-      alignas(64) int32_t slots[16 * V];
-      FURIOSA_UNROLL for (int v = 0; v < V; ++v) {
-        _mm512_store_si512(slots + 16 * v, accumulators[v]);
-      }
-      store_any<V>(block, row, slots);
-      return;
+      alignas(64) int32_t spilled[16 * kAll];
+      FURIOSA_UNROLL for (int v = 0; v < kAll; ++v) _mm512_store_si512(spilled + 16 * v, sums[v]);
+      return finish_any<V>(block, row, spilled);
     }
     __m512i bytes;
     if constexpr (kFinish == Finish::kAdd) {
-      const uint8_t* from = block.residual[row] + first_column;
-      const __m512i residual = open_gaps<V>(load_columns<V>(from, columns));
-      bytes = add.template operator()<V>(requantise, accumulators, multiplier, residual);
+      bytes = add.template operator()<V>(requantise, sums, multiplier, residual(row));
     } else {
-      bytes = requantise(accumulators, multiplier);
-      if constexpr (kFinish == Finish::kTable) bytes = look_up(table, bytes);
+      bytes = requantise.template operator()<V>(sums, multiplier);
+      if constexpr (kFinish != Finish::kPlain) bytes = look_up(table, bytes);
+      if constexpr (kFinish == Finish::kTableAdd) {
+        bytes = add.template operator()<V>(bytes, residual(row));
+      }
     }
-    uint8_t* to = static_cast<uint8_t*>(block.y[row]) + first_column;
-    store_columns<V>(to, columns, close_gaps<V>(bytes));
+    uint8_t* to[kRows<V>];
+    FURIOSA_UNROLL for (size_t r = 0; r < kRows<V>; ++r) {
+      to[r] = static_cast<uint8_t*>(block.y[row + r]) + first_column;
+    }
+    store_parts<kRows<V>>(to, whole, mask, to_rows<V>(bytes));
   }
 };
 

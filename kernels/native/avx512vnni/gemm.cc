@@ -25,42 +25,52 @@ FURIOSA_INLINE __m512i four(const uint8_t* from) {
   return _mm512_set1_epi32(word);
 }
 
-// The last depth % 4 bytes of `depth` bytes, without a look behind them.
-FURIOSA_INLINE __m512i last(const uint8_t* from, size_t depth) {
+// Adds the products of the last depth % 4 bytes of R rows, without a look behind them.
+template <int R, int V>
+FURIOSA_INLINE void add_last(const uint8_t* const* rows, ptrdiff_t offset, size_t depth,
+                             const __m512i* weights, __m512i (&accumulators)[R][V]) {
   const size_t rest = depth % 4;
-  uint32_t word = 0;
-  if (depth > 4) {
-    std::memcpy(&word, from + depth - 4, sizeof(word));
-    word >>= 8 * (4 - rest);
-  } else {
-    for (size_t i = 0; i < rest; ++i) word |= static_cast<uint32_t>(from[i]) << (8 * i);
+  FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
+    const uint8_t* from = rows[r] + offset;
+    uint32_t word;
+    if (depth > 4) {
+      std::memcpy(&word, from + depth - 4, sizeof(word));
+      word >>= 8 * (4 - rest);
+    } else {
+      const size_t middle = rest / 2, end = rest - 1;
+      word = static_cast<uint32_t>(from[0] | from[middle] << (8 * middle) | from[end] << (8 * end));
+    }
+    const __m512i bytes = _mm512_set1_epi32(static_cast<int32_t>(word));
+    FURIOSA_UNROLL for (int v = 0; v < V; ++v) dot(accumulators[r][v], bytes, weights + v);
   }
-  return _mm512_set1_epi32(static_cast<int32_t>(word));
 }
 
-// Computes rows [row, row + rows) of a block, 1 <= rows <= R, and fetches from `fetch` on.
+// Computes rows [row, row + R) of a block and fetches from `fetch` on.
 template <int R, int V, Finish kFinish>
-void tile(const PanelBlock& block, size_t row, size_t rows, const uint8_t* fetch) {
+void tile(const PanelBlock& block, size_t row, const uint8_t* fetch) {
   // All 32 registers hold accumulators, weights and bytes: the last weights come from memory.
   constexpr int kHeld = R * V + V + 1 > 32 ? V - 1 : V;
   __m512i accumulators[R][V];
   FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
-    const size_t own = static_cast<size_t>(r) < rows ? row + static_cast<size_t>(r) : row;
-    const int32_t start = block.row_bias == nullptr ? 0 : block.row_bias[own];
     FURIOSA_UNROLL for (int v = 0; v < V; ++v) {
-      accumulators[r][v] = _mm512_add_epi32(_mm512_load_si512(block.scales->bias + 16 * v),
-                                            _mm512_set1_epi32(start));
+      accumulators[r][v] = _mm512_load_si512(block.scales->bias + 16 * v);
+    }
+  }
+  if (block.row_bias != nullptr) {
+    FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
+      const __m512i own = _mm512_set1_epi32(block.row_bias[row + static_cast<size_t>(r)]);
+      FURIOSA_UNROLL for (int v = 0; v < V; ++v) {
+        accumulators[r][v] = _mm512_add_epi32(accumulators[r][v], own);
+      }
     }
   }
   const auto* weights = reinterpret_cast<const __m512i*>(block.panel);
-  const size_t whole = block.depth / 4 * 4;
-  for (size_t tap = 0; tap < block.taps; ++tap) {
-    const uint8_t* from[R];
-    FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
-      const size_t own = static_cast<size_t>(r) < rows ? row + static_cast<size_t>(r) : row;
-      from[r] = block.rows[tap * block.row_pitch + own] + block.row_offset;
-    }
-    for (size_t channel = 0; channel < whole; channel += 4, weights += V) {
+  const ptrdiff_t whole = static_cast<ptrdiff_t>(block.depth / 4 * 4) + block.row_offset;
+  const uint8_t* const* rows = block.rows + row;
+  for (size_t tap = 0; tap < block.taps; ++tap, rows += block.row_pitch) {
+    for (ptrdiff_t channel = block.row_offset; channel < whole; channel += 4, weights += V) {
+      // More addresses than registers: to load them again takes less than to spill copies.
+      if constexpr (R > 9) asm volatile("" ::: "memory");
       __m512i held[V];
       FURIOSA_UNROLL for (int v = 0; v < kHeld; ++v) held[v] = _mm512_load_si512(weights + v);
       FURIOSA_UNROLL for (int v = 0; v < V; ++v) {
@@ -69,26 +79,26 @@ void tile(const PanelBlock& block, size_t row, size_t rows, const uint8_t* fetch
       _mm_prefetch(reinterpret_cast<const char*>(fetch), _MM_HINT_T1);
       fetch += 64;
       FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
-        const __m512i bytes = four(from[r] + channel);
+        const __m512i bytes = four(rows[r] + channel);
         FURIOSA_UNROLL for (int v = 0; v < kHeld; ++v) dot(accumulators[r][v], bytes, held[v]);
         if constexpr (kHeld < V) dot(accumulators[r][V - 1], bytes, weights + V - 1);
       }
     }
-    if (whole == block.depth) continue;
-    FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
-      const __m512i bytes = last(from[r], block.depth);
-      FURIOSA_UNROLL for (int v = 0; v < V; ++v) dot(accumulators[r][v], bytes, weights + v);
+    if (block.depth % 4 != 0) {
+      add_last<R, V>(rows, block.row_offset, block.depth, weights, accumulators);
+      weights += V;
     }
-    weights += V;
   }
   const avx512vnni::Finisher<V, kFinish> finish(block);
-  FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
-    if (static_cast<size_t>(r) >= rows) break;
-    finish(row + static_cast<size_t>(r), accumulators[r]);
+  constexpr int kGroup = avx512vnni::kRows<V>;
+  FURIOSA_UNROLL for (int r = 0; r < R; r += kGroup) {
+    __m512i group[avx512vnni::kVectors<V>];
+    FURIOSA_UNROLL for (int i = 0; i < kGroup * V; ++i) group[i] = accumulators[r + i / V][i % V];
+    finish(row + static_cast<size_t>(r), group);
   }
 }
 
-using Tile = void (*)(const PanelBlock& block, size_t row, size_t rows, const uint8_t* fetch);
+using Tile = void (*)(const PanelBlock& block, size_t row, const uint8_t* fetch);
 
 // A tile height and its kernels, by Finish.
 struct Height {
@@ -98,16 +108,15 @@ struct Height {
 
 template <int R, int V>
 constexpr Height height() {
+  static_assert(R % avx512vnni::kRows<V> == 0 && R <= static_cast<int>(kSpareRows));
   return {R,
           {tile<R, V, Finish::kPlain>, tile<R, V, Finish::kTable>, tile<R, V, Finish::kAdd>,
-           tile<R, V, Finish::kAny>}};
+           tile<R, V, Finish::kTableAdd>, tile<R, V, Finish::kAny>}};
 }
 
 // The heights for each panel width, ascending.
-constexpr Height kOne[] = {height<1, 1>(), height<2, 1>(),  height<4, 1>(),
-                           height<8, 1>(), height<14, 1>(), height<28, 1>()};
-constexpr Height kTwo[] = {height<1, 2>(), height<2, 2>(),  height<4, 2>(),
-                           height<7, 2>(), height<10, 2>(), height<14, 2>()};
+constexpr Height kOne[] = {height<4, 1>(), height<8, 1>(), height<16, 1>(), height<28, 1>()};
+constexpr Height kTwo[] = {height<2, 2>(), height<4, 2>(), height<8, 2>(), height<14, 2>()};
 constexpr Height kThree[] = {height<1, 3>(), height<2, 3>(), height<4, 3>(), height<6, 3>(),
                              height<9, 3>()};
 constexpr Height kFour[] = {height<1, 4>(), height<2, 4>(), height<3, 4>(), height<4, 4>(),
@@ -132,7 +141,7 @@ void run_tiles(const Height (&heights)[kCount], const PanelBlock& block) {
     const size_t rows = (left + tiles - 1) / tiles;  // tiles of equal height
     size_t i = 0;
     while (heights[i].rows < rows) ++i;
-    heights[i].kernels[kernel](block, row, rows, fetch);
+    heights[i].kernels[kernel](block, row, fetch);
     fetch += slice;
     row += rows;
   }
