@@ -3,32 +3,35 @@
 Shapes are concrete and in ONNX's axis order (N, C, H, W); where the bytes lie is decided later, by
 the code generator. Every 8-bit value is held as uint8: int8 values with their top bit flipped.
 
-| kind | inputs -> output | attributes |
-|---|---|---|
-| Quantize | float -> u8 | params: QuantParams |
-| Dequantize | u8 -> float | params |
-| Lookup | u8 -> u8 | table: Table |
-| Conv | x, w (I8 or I16 constant O,I/g,kH,kW), bias (I32 constant), multiplier (F32 constant)[, residual] -> u8 or float | strides, dilations, pads (top, left, bottom, right), group, x_zero_point, y_zero_point (stored), table?, residual?: Residual, residual_table? |
-| ConvTranspose | x, w (F32 constant C,O/g,kH,kW), bias (F32 constant)? -> u8 or float | strides, dilations, pads, output_padding, group, x_params, y_params |
-| MatMul | a, b -> u8 or float | a_zero_point, b_zero_point, y_zero_point (stored), multiplier |
-| Add | a, b -> u8 | a_params, b_params, y_params |
-| Mul | a, b -> u8 | a_params, b_params, y_params |
-| Expression | 1 to 4 of u8 or float -> u8 or float | params: one QuantParams or None per input, y_params, code: tuple of (op, payload) |
-| MaxPool | x -> u8 | kernel, strides, dilations, pads |
-| AveragePool | x -> u8 | kernel, strides, dilations, pads, count_include_pad, x_params, y_params |
-| GlobalAveragePool | x -> u8 | x_params, y_params |
-| Reduce | x -> u8 or float | reduction (mean, sum, max, l2), axes, keepdims, channels_last? (ONNX Runtime adds in that order), x_params, y_params |
-| Softmax | x -> u8 | axis, x_params, y_params, variant |
-| LpNormalization | x -> u8 or float | axis, p, x_params, y_params |
-| ResizeNearest | x -> u8 | rows, columns: source index of every output row and column |
-| ResizeLinear | x -> u8 | rows, row_weights, columns, column_weights, x_params, y_params, variant |
-| Gather | x -> same | axis, indices (ndarray, any shape) |
-| Reshape | x -> same | (the output's shape) |
-| Transpose | x -> same | perm |
-| Slice | x -> same | starts, steps (one per axis; the output's shape tells the ends) |
-| Expand | x -> same | (the output's shape) |
-| Concat | any number -> same | axis |
-| Pad | x -> same | pads (begins then ends, not negative), value (stored) |
+Every kind with its inputs -> output, and its attributes:
+
+- Quantize: float -> u8; params: QuantParams
+- Dequantize: u8 -> float; params
+- Lookup: u8 -> u8; table: Table
+- Conv: x, w (I8 or I16 constant O, I/g, kH, kW), bias (I32 constant), multiplier (F32 constant),
+  residual? -> u8 or float; strides, dilations, pads (top, left, bottom, right), group,
+  x_zero_point, y_zero_point (stored), table?, residual?: Residual, residual_table?
+- ConvTranspose: x, w (F32 constant C, O/g, kH, kW), bias? (F32 constant) -> u8 or float; strides,
+  dilations, pads, output_padding, group, x_params, y_params
+- MatMul: a, b -> u8 or float; a_zero_point, b_zero_point, y_zero_point (stored), multiplier
+- Add, Mul: a, b -> u8; a_params, b_params, y_params
+- Expression: 1 to 4 of u8 or float -> u8 or float; params (QuantParams or None per input),
+  y_params, code: tuple of (op, payload)
+- MaxPool: x -> u8; kernel, strides, dilations, pads
+- AveragePool: x -> u8; kernel, strides, dilations, pads, count_include_pad, x_params, y_params
+- GlobalAveragePool: x -> u8; x_params, y_params
+- Reduce: x -> u8 or float; reduction (mean, sum, max, l2), axes, keepdims, channels_last? (ONNX
+  Runtime adds in that order), x_params, y_params
+- Softmax: x -> u8; axis, x_params, y_params, variant
+- LpNormalization: x -> u8 or float; axis, p, x_params, y_params
+- ResizeNearest: x -> u8; rows, columns: source index of every output row and column
+- ResizeLinear: x -> u8; rows, row_weights, columns, column_weights, x_params, y_params, variant
+- Gather: x -> same; axis, indices (ndarray, any shape)
+- Reshape, Expand: x -> same; (the output's shape)
+- Transpose: x -> same; perm
+- Slice: x -> same; starts, steps (one per axis; the output's shape tells the ends)
+- Concat: any number -> same; axis
+- Pad: x -> same; pads (begins then ends, not negative), value (stored)
 
 The formulas are those of the opcodes with the same names (docs/program.md).
 """
@@ -59,9 +62,11 @@ class DeviceValue:
 
 @dataclass(eq=False)
 class Table:
-    """256 bytes in the stored domain, one per code of the input, or [C, 256] along the last axis
-    of the physical order (the channel axis of an image). Filled when first read: many tables are
-    evaluated together."""
+    """256 bytes in the stored domain, one per code of the input, or [C, 256].
+
+    The latter has a row for each index of `channel_axis`. Filled when first read: many tables are
+    evaluated together.
+    """
 
     fill: Callable[[], npt.NDArray[np.uint8]]
     channel_axis: int | None = None

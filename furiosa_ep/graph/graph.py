@@ -22,7 +22,7 @@ class TensorType:
 
     dtype: int
     shape: tuple[int | str | None, ...] | None
-    """One entry a dim: its size, the name of a symbolic dim, or None; None where the rank is unknown."""
+    """An entry for each dim: its size, the name of a symbolic dim, or None; None for any rank."""
 
     @property
     def rank(self) -> int | None:
@@ -79,7 +79,7 @@ class Graph:
 
     @classmethod
     def from_model(cls, model: onnx.ModelProto) -> "Graph":
-        """The graph of `model`; Constant nodes count as initializers and are not among the nodes."""
+        """The graph of `model`; Constant nodes count as initializers, not as nodes."""
         opsets = {
             ("" if o.domain == "ai.onnx" else o.domain): o.version for o in model.opset_import
         }
@@ -132,8 +132,10 @@ class Graph:
         return name in self._tensors
 
     def constant(self, name: str) -> npt.NDArray[Any] | None:
-        """The array of a constant (read-only; may be a view of memory that ends with the session's
-        building), or None where `name` is no constant."""
+        """The array of a constant, or None where `name` is none.
+
+        It is read-only, and may be a view of memory that ends with the building of the session.
+        """
         tensor = self._tensors.get(name)
         if tensor is None:
             return None

@@ -17,7 +17,7 @@ class QuantParams:
 
     @property
     def stored_zero_point(self) -> int:
-        """The zero point in the domain of the device, where int8 is held with its top bit flipped."""
+        """The zero point on the device, where int8 is held with its top bit flipped."""
         return self.zero_point + 128 if self.signed else self.zero_point
 
     @property
