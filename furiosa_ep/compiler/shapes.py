@@ -25,21 +25,6 @@ def output_shape(
     )
 
 
-def window_attribute(values: Sequence[int], rank: int, fill: int) -> Shape:
-    """A per-axis attribute of a window (strides, kernel) for an image of two axes: (h, w)."""
-    if len(values) != rank - 2:
-        raise ValueError(f"{list(values)} for {rank - 2} spatial axes")
-    return (fill, *values) if rank == 3 else tuple(values)
-
-
-def window_pads(pads: Sequence[int], rank: int) -> tuple[int, int, int, int]:
-    """Pads (begins, then ends) of one or two spatial axes as (top, left, bottom, right)."""
-    if len(pads) != 2 * (rank - 2):
-        raise ValueError(f"pads {list(pads)} for {rank - 2} spatial axes")
-    top, left, bottom, right = (0, pads[0], 0, pads[1]) if rank == 3 else pads
-    return top, left, bottom, right
-
-
 def slid(shape: Shape, kernel: Sequence[int], attributes: Mapping[str, Any]) -> Shape:
     """The spatial dims that are left when a window slides over `shape` (N, C, spatial...)."""
     pads = attributes["pads"]

@@ -22,7 +22,7 @@ class TensorType:
 
     dtype: int
     shape: tuple[int | str | None, ...] | None
-    """An entry for each dim: its size, the name of a symbolic dim, or None; None for any rank."""
+    """For each dim its size, the name of a symbolic one, or None; None if the rank is unknown."""
 
     @property
     def rank(self) -> int | None:
