@@ -7,6 +7,7 @@ all bits. Exits with 1 where a bit differs or nothing ran on the NPU.
 
 import argparse
 import json
+import logging
 import subprocess
 import sys
 from collections import Counter
@@ -24,6 +25,7 @@ CALIBRATION_PAGES = 16
 
 def main() -> int:
     """Run the demo and print what it shows."""
+    logging.basicConfig(level=logging.ERROR)  # the quantizer warns of what it leaves in float
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("build/demo"))
     parser.add_argument("--passes", type=int, default=4, help="how often each page is read (4)")
@@ -60,8 +62,10 @@ def _read(
     command += ["--report", report, HERE / "read_pages.py"]
     command += ["--models", models, "--passes", str(passes)]
     command += [folder / f"{name}.png" for name in names]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    return json.loads(output.stdout), json.loads(report.read_text())
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{done.stderr}\nread_pages.py failed with exit code {done.returncode}")
+    return json.loads(done.stdout), json.loads(report.read_text())
 
 
 def _show_text(name: str, page: Image.Image, lines: list[dict[str, Any]]) -> None:
