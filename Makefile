@@ -16,7 +16,7 @@ CXX_SOURCES = $(shell find kernels device_emulator furiosa_ep/provider furiosa_e
   -name '*.cc' -o -name '*.h')
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint format sanitize sanitize-address sanitize-thread wheel clean help
+.PHONY: demo test lint format sanitize sanitize-address sanitize-thread wheel check-wheel clean help
 
 help:
 	@echo 'make demo      run a real OCR application on the emulated NPU (pictures in $(DEMO))'
@@ -24,7 +24,7 @@ help:
 	@echo 'make lint      check style, types and formatting'
 	@echo 'make format    format the sources'
 	@echo 'make sanitize  run the native tests under the address, undefined-behaviour and thread sanitizers'
-	@echo 'make wheel     build the wheel into dist/'
+	@echo 'make wheel     build the wheel into dist/ (make check-wheel also installs and tries it)'
 	@echo 'make clean     remove everything that make has made'
 
 $(VENV)/.created:
@@ -85,7 +85,16 @@ sanitize-%: $(VENV)/.installed
 	$(BIN)/ctest --test-dir $(BUILD)/$* --output-on-failure
 
 wheel: $(VENV)/.created
-	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+	rm -f dist/*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python .ci/check_wheel.py dist/*.whl
+
+# The wheel as a stranger has it: in an environment of its own, outside of the source tree.
+check-wheel: wheel
+	rm -rf $(BUILD)/stranger
+	$(PYTHON) -m venv $(BUILD)/stranger
+	$(BUILD)/stranger/bin/python -m pip install --quiet dist/*.whl
+	cd $(BUILD) && stranger/bin/furiosa doctor
 
 clean:
 	rm -rf $(VENV) $(BUILD) dist .mypy_cache .pytest_cache .ruff_cache
