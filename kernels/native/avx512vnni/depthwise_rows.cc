@@ -166,10 +166,11 @@ void run(const DepthwiseRows& rows) {
 
 DepthwiseRowKernel depthwise_row_kernel_avx512vnni(int64_t kernel_h, int64_t kernel_w,
                                                    int64_t stride_w) {
-  if (kernel_h <= 4 && kernel_w == 3 && stride_w == 1) return run<1, 3, 1>;
-  if (kernel_h <= 4 && kernel_w == 3 && stride_w == 2) return run<1, 3, 2>;
-  if (kernel_h <= 8 && kernel_w == 5 && stride_w == 1) return run<2, 5, 1>;
-  if (kernel_h <= 8 && kernel_w == 5 && stride_w == 2) return run<2, 5, 2>;
+  const int64_t groups = (kernel_h + 3) / 4;  // as the panel is packed
+  if (groups == 1 && kernel_w == 3 && stride_w == 1) return run<1, 3, 1>;
+  if (groups == 1 && kernel_w == 3 && stride_w == 2) return run<1, 3, 2>;
+  if (groups == 2 && kernel_w == 5 && stride_w == 1) return run<2, 5, 1>;
+  if (groups == 2 && kernel_w == 5 && stride_w == 2) return run<2, 5, 2>;
   return nullptr;
 }
 
