@@ -37,29 +37,49 @@ void point_pixels(const ImageView& view, const void* base, size_t element_size, 
   }
 }
 
+namespace {
+
+// The range of i in [0, count) for which first + i * step is in [0, size).
+struct Range {
+  int64_t begin, end;
+  Range(int64_t first, int64_t step, int64_t size, int64_t count) {
+    const int64_t before = std::max<int64_t>(0, -first), room = std::max<int64_t>(0, size - first);
+    begin = std::min(count, step == 1 ? before : (before + step - 1) / step);
+    end = std::max(begin, std::min(count, step == 1 ? room : (room + step - 1) / step));
+  }
+};
+
+}  // namespace
+
 void point_taps(const ImageView& x, const ImageView& y, const Window& window, const uint8_t* base,
                 const uint8_t* outside, int64_t first, size_t count, const uint8_t** rows,
                 size_t pitch) {
+  const int64_t all = static_cast<int64_t>(count);
+  const int64_t step = window.stride_w * x.pixel_stride;
   PixelPosition at(y, first);
-  for (size_t done = 0; done < count;) {  // a run of pixels in one output row at a time
-    const size_t run = std::min(count - done, static_cast<size_t>(y.width - at.column));
+  for (int64_t done = 0; done < all;) {  // a run of pixels in one output row at a time
+    const int64_t run = std::min(all - done, y.width - at.column);
     const int64_t top = at.row * window.stride_h - window.pad_top;
     const int64_t left = at.column * window.stride_w - window.pad_left;
-    const uint8_t** tap = rows + done;
-    for (int64_t ky = 0; ky < window.kernel_h; ++ky) {
-      const int64_t row = top + ky * window.dilation_h;
-      const bool inside = row >= 0 && row < x.height;
-      const uint8_t* line = base + at.image * x.batch_stride + row * x.row_stride;
-      for (int64_t kx = 0; kx < window.kernel_w; ++kx, tap += pitch) {
-        int64_t column = left + kx * window.dilation_w;
-        for (size_t i = 0; i < run; ++i, column += window.stride_w) {
-          const bool valid = inside && column >= 0 && column < x.width;
-          tap[i] = valid ? line + column * x.pixel_stride : outside;
+    for (int64_t kx = 0; kx < window.kernel_w; ++kx) {
+      const int64_t column = left + kx * window.dilation_w;
+      const Range inside(column, window.stride_w, x.width, run);
+      for (int64_t ky = 0; ky < window.kernel_h; ++ky) {
+        const uint8_t** to = rows + static_cast<size_t>(ky * window.kernel_w + kx) * pitch + done;
+        const int64_t row = top + ky * window.dilation_h;
+        if (row < 0 || row >= x.height) {
+          std::fill_n(to, run, outside);
+          continue;
         }
+        const uint8_t* from =
+            base + at.image * x.batch_stride + row * x.row_stride + column * x.pixel_stride;
+        std::fill_n(to, inside.begin, outside);
+        for (int64_t i = inside.begin; i < inside.end; ++i) to[i] = from + i * step;
+        std::fill(to + inside.end, to + run, outside);
       }
     }
     done += run;
-    at = PixelPosition(y, first + static_cast<int64_t>(done));
+    at = PixelPosition(y, first + done);
   }
 }
 

@@ -143,7 +143,7 @@ void run_tiles(const Height (&heights)[kCount], const PanelBlock& block) {
     while (heights[i].rows < rows) ++i;
     heights[i].kernels[kernel](block, row, fetch);
     fetch += slice;
-    row += rows;
+    row += heights[i].rows;
   }
 }
 
