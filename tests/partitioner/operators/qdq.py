@@ -101,14 +101,14 @@ class Qdq:
         attributes = {} if axis is None else {"axis": axis}
         return str(self.node("DequantizeLinear", names, **attributes))
 
-    def bias(self, shape: Sequence[int], x: str, weights: str, factor: float = 1) -> str:
-        """An int32 constant through DequantizeLinear, with the scale of x times that of weights."""
+    def bias(self, shape: Sequence[int], inputs: Sequence[str], factor: float = 1) -> str:
+        """An int32 constant through DequantizeLinear, with the product of the inputs' scales."""
         scales = {
             node.output[0]: self.initializers[node.input[1]]
             for node in self.nodes
             if node.op_type == "DequantizeLinear"
         }
-        scale = (scales[x] * scales[weights] * np.float32(factor)).astype(np.float32)
+        scale = (scales[inputs[0]] * scales[inputs[1]] * np.float32(factor)).astype(np.float32)
         values = self.rng.integers(-5000, 5000, shape).astype(np.int32)
         names = [self.constant(values), self.constant(scale)]
         return str(self.node("DequantizeLinear", names, axis=0))

@@ -21,7 +21,7 @@ def conv(
     q = Qdq(dtype=dtype)
     inputs = [q.x(*x), q.weights(w, axis, weights, zero)]
     if bias is not None:
-        inputs.append(q.bias((w[0],), *inputs, factor=bias))
+        inputs.append(q.bias((w[0],), inputs, bias))
     q.y(q.node("Conv", inputs, **attributes), scale=0.03 * float(np.prod(w[1:])) ** 0.5)
     return q
 

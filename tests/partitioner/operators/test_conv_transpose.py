@@ -22,7 +22,7 @@ def conv_transpose(
     inputs = [q.x(*x), q.weights(w, axis)]
     outputs = w[1] * attributes.get("group", 1)
     if bias == "quantized":
-        inputs.append(q.bias((outputs,), *inputs))
+        inputs.append(q.bias((outputs,), inputs))
     elif bias == "float":
         inputs.append(q.constant(q.rng.uniform(-1, 1, outputs).astype(np.float32)))
     y = q.node("ConvTranspose", inputs, **attributes)

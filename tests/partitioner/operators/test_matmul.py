@@ -25,7 +25,7 @@ def product(
     q = Qdq(dtype=dtype)
     inputs = [q.x(*a), q.x(*b) if activations else q.weights(b, axis)]
     if bias is not None:
-        inputs.append(q.bias(bias, *inputs))
+        inputs.append(q.bias(bias, inputs))
     y = q.node(op_type, inputs, **attributes)
     if quantized:
         q.y(y, 0.3)
@@ -73,7 +73,7 @@ def test_matmul(a: Shape, b: Shape, details: dict[str, Any], quantized: bool) ->
 
 
 @pytest.mark.parametrize("factors", [{"alpha": 0.5}, {"beta": 2.0}])
-def test_no_factors_with_a_bias(factors: dict[str, float]) -> None:
+def test_no_factors_with_a_bias(factors: dict[str, Any]) -> None:
     found = declined(product("Gemm", (4, 16), (16, 8), bias=(8,), **factors))
     assert found.code == DeclineCode.ATTRIBUTE
 
@@ -85,7 +85,7 @@ def test_bias_is_one_row() -> None:
 def test_bias_needs_constant_weights() -> None:
     q = Qdq()
     inputs = [q.x(4, 16), q.x(16, 8)]
-    q.y(q.node("Gemm", [*inputs, q.bias((8,), *inputs)]))
+    q.y(q.node("Gemm", [*inputs, q.bias((8,), inputs)]))
     assert declined(q).code == DeclineCode.WEIGHTS_NOT_CONSTANT
 
 
