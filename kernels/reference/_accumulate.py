@@ -33,7 +33,7 @@ def dequantise(accumulator: npt.NDArray[np.int32], multiplier: Array) -> npt.NDA
         return accumulator.astype(np.float32) * np.float32(multiplier)
 
 
-def fma(a: Array, b: Array, c: Array) -> npt.NDArray[np.float32]:
+def fma(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """The sum a * b + c of float32 operands, rounded once."""
     product = np.asarray(a, np.float64) * np.asarray(b, np.float64)  # exact: 48 bits
     addend = np.asarray(c, np.float64)
