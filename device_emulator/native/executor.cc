@@ -66,6 +66,7 @@ class Executable::Impl {
       addresses_.push_back({base_of(tensor), tensor.offset});
     }
     release_packed_constants();
+    idle_.reserve(max_idle_);
   }
 
   void run(std::span<const void* const> inputs, std::span<void* const> outputs,

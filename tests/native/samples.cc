@@ -77,6 +77,40 @@ Bytes arithmetic() {
   return b.finish();
 }
 
+// CONV by every kind of kernel: depthwise of several sizes, in groups, 1x1, with int16 weights.
+Bytes convolutions() {
+  struct Kind {
+    int64_t height, width, group, stride;
+    DType dtype;
+  };
+  constexpr int64_t kChannels = 24;
+  constexpr Kind kKinds[] = {{3, 3, kChannels, 1, DType::kI8}, {5, 5, kChannels, 2, DType::kI8},
+                             {1, 5, kChannels, 1, DType::kI8}, {4, 5, kChannels, 1, DType::kI8},
+                             {8, 5, kChannels, 2, DType::kI8}, {5, 3, kChannels, 1, DType::kI16},
+                             {3, 3, 3, 2, DType::kI8},         {1, 1, 1, 1, DType::kI8},
+                             {1, 1, 1, 2, DType::kI16},        {2, 7, 1, 1, DType::kI8}};
+  ProgramBuilder b;
+  const uint32_t x = b.input(DType::kU8, {1, 8, 9, kChannels});
+  const uint32_t bias = b.constant(DType::kI32, {kChannels}, values<int32_t>(kChannels, -500, 60));
+  const uint32_t multiplier =
+      b.constant(DType::kF32, {kChannels}, values<float>(kChannels, 0.001f, 0.0005f));
+  for (const Kind& kind : kKinds) {
+    const Dims dims = {kChannels, kind.height, kind.width, kChannels / kind.group};
+    const auto count = static_cast<size_t>(dims[0] * dims[1] * dims[2] * dims[3]);
+    const uint32_t w = kind.dtype == DType::kI8
+                           ? b.constant(kind.dtype, dims, values<int8_t>(count, -90, 7))
+                           : b.constant(kind.dtype, dims, values<int16_t>(count, -200, 7));
+    const int64_t top = kind.height / 2, left = kind.width / 2;
+    const uint32_t y = b.output(DType::kU8, {1, (7 + kind.stride) / kind.stride,
+                                             (8 + kind.stride) / kind.stride, kChannels});
+    b.command(Opcode::CONV, {x, w, bias, multiplier, kAbsent, kAbsent, kAbsent, y},
+              {word(kind.stride), word(kind.stride), word(1), word(1), word(top), word(left),
+               word(kind.group), word(120), word(3), word(0), word(0), word(0.0f), word(0.0f),
+               word(0.0f)});
+  }
+  return b.finish();
+}
+
 // RESIZE_NEAREST, GATHER, MATMUL.
 Bytes movement() {
   ProgramBuilder b;
@@ -134,6 +168,7 @@ Bytes floating() {
 std::vector<Sample> samples() {
   return {{"image_network", image_network()},
           {"arithmetic", arithmetic()},
+          {"convolutions", convolutions()},
           {"movement", movement()},
           {"floating", floating()}};
 }
