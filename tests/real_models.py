@@ -60,7 +60,8 @@ def _photograph(shape: tuple[int, int, int], index: int) -> npt.NDArray[np.uint8
     photo = photos[index % len(photos)]
     part = random.uniform(0.3, 1)
     w, h = max(1, int(photo.width * part)), max(1, int(photo.height * part))
-    left, top = random.integers(0, photo.width - w + 1), random.integers(0, photo.height - h + 1)
+    left = int(random.integers(0, photo.width - w + 1))
+    top = int(random.integers(0, photo.height - h + 1))
     crop = photo.crop((left, top, left + w, top + h)).resize((width, height))
     pixels = np.asarray(crop if channels == 3 else crop.convert("L"))
     return pixels.reshape(height, width, channels).transpose(2, 0, 1)
@@ -73,7 +74,8 @@ def _all_digits() -> npt.NDArray[np.uint8]:
 
 
 def _digit(_: tuple[int, int, int], index: int) -> npt.NDArray[np.uint8]:
-    return _all_digits()[index]
+    digit: npt.NDArray[np.uint8] = _all_digits()[index]
+    return digit
 
 
 def _text(shape: tuple[int, int, int], index: int) -> npt.NDArray[np.uint8]:

@@ -22,7 +22,8 @@ SAMPLES = 20
 @cache
 def quantized(model: RealModel, preset: str = "default") -> bytes:
     """The model quantized on samples that the tests do not use."""
-    return quantize_model(model.path, model.samples(8, first=100), preset).SerializeToString()
+    proto = quantize_model(model.path, model.samples(8, first=100), preset)
+    return bytes(proto.SerializeToString())
 
 
 def session(model: bytes, *providers: str) -> ort.InferenceSession:

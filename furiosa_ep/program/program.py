@@ -275,7 +275,7 @@ class Program:
             ProgramError: where `data` is no Program of this version.
         """
         if len(data) < HEADER.itemsize or data[:8] != MAGIC:
-            raise ProgramError(f"no Program: the first 8 bytes are {data[:8]!r}, expected {MAGIC!r}")
+            raise ProgramError(f"no Program: it starts with {data[:8]!r}, expected {MAGIC!r}")
         header = np.frombuffer(data, HEADER, 1)[0]
         if header["version"] != VERSION or header["size"] != len(data):
             raise ProgramError(
@@ -360,4 +360,5 @@ def _attributes(
 class Checksum(Protocol):
     """Protocol of a 64-bit checksum function over bytes."""
 
-    def __call__(self, data: memoryview) -> int: ...  # pragma: no cover
+    def __call__(self, data: memoryview) -> int:
+        """The checksum of `data`."""

@@ -1,6 +1,9 @@
 """Operators that compute: each adds nodes and quantized results and returns whether it fitted."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from tests.random_graphs.maker import ModelMaker
 
@@ -19,7 +22,7 @@ def conv(m: ModelMaker) -> bool:
         kernel = [1] * len(spatial)
     strides = [m.integer(1, 2) for _ in spatial]
     dilations = [m.integer(1, 2) if m.chance(0.2) else 1 for _ in spatial]
-    attributes: dict[str, object] = {"group": group, "strides": strides, "dilations": dilations}
+    attributes: dict[str, Any] = {"group": group, "strides": strides, "dilations": dilations}
     if m.chance(0.15) and dilations == [1] * len(spatial):
         attributes["auto_pad"] = str(m.random.choice(["SAME_UPPER", "SAME_LOWER"]))
         shape = [-(-size // s) for size, s in zip(spatial, strides, strict=True)]
@@ -122,7 +125,7 @@ def binary(m: ModelMaker) -> bool:
         if m.chance(0.5):
             scale, zero_point, dtype = m.quantization(1.0)
             info = np.iinfo(dtype)
-            ints = m.random.integers(info.min, info.max + 1, shape).astype(dtype)
+            ints: npt.NDArray[Any] = m.random.integers(info.min, info.max + 1, shape).astype(dtype)
             constant = m.node(
                 "DequantizeLinear",
                 [m.constant(ints), m.constant(np.float32(scale)), m.constant(dtype(zero_point))],
@@ -149,7 +152,7 @@ def binary(m: ModelMaker) -> bool:
     return True
 
 
-UNARY: dict[str, dict[str, object]] = {
+UNARY: dict[str, dict[str, Any]] = {
     "Relu": {},
     "LeakyRelu": {"alpha": 0.1},
     "Elu": {},
@@ -245,7 +248,7 @@ def pool(m: ModelMaker) -> bool:
     shape = [
         (x.shape[2 + i] + pads[i] + pads[i + 2] - kernel[i]) // strides[i] + 1 for i in range(2)
     ]
-    attributes: dict[str, object] = {}
+    attributes: dict[str, Any] = {}
     if op == "AveragePool":
         attributes["count_include_pad"] = m.integer(0, 1)
     (y,) = m.node(
@@ -280,7 +283,7 @@ def reduce(m: ModelMaker) -> bool:
     keepdims = m.integer(0, 1)
     as_input = op == "ReduceSum" or m.opset >= 18
     inputs = [m.dequantize(x)]
-    attributes: dict[str, object] = {"keepdims": keepdims}
+    attributes: dict[str, Any] = {"keepdims": keepdims}
     if as_input:
         inputs.append(m.constant(np.array(axes, np.int64)))
     else:

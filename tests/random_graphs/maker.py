@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -37,7 +39,7 @@ class ModelMaker:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
-        self.feeds: dict[str, np.ndarray] = {}
+        self.feeds: dict[str, npt.NDArray[Any]] = {}
         self.values: list[Quantized] = []
         self.used: set[str] = set()
         self._names = 0
@@ -46,13 +48,13 @@ class ModelMaker:
         self._names += 1
         return f"{stem}_{self._names}"
 
-    def constant(self, array: np.ndarray, stem: str = "c") -> str:
+    def constant(self, array: npt.ArrayLike, stem: str = "c") -> str:
         name = self.name(stem)
         self.initializers.append(numpy_helper.from_array(np.asarray(array), name))
         return name
 
     def node(
-        self, op_type: str, inputs: list[str], outputs: int = 1, **attributes: object
+        self, op_type: str, inputs: list[str], outputs: int = 1, **attributes: Any
     ) -> list[str]:
         names = [self.name(op_type.lower()) for _ in range(outputs)]
         domain = attributes.pop("domain", "")
@@ -116,7 +118,7 @@ class ModelMaker:
 
     def weights(
         self, shape: tuple[int, ...], fan_in: int, axis: int | None
-    ) -> tuple[str, np.ndarray, float]:
+    ) -> tuple[str, npt.NDArray[Any], float]:
         """A dequantized int8 weight; its name, its scales and its amplitude."""
         amplitude = 1.0 / np.sqrt(max(fan_in, 1))
         per_channel = axis is not None and self.chance(0.7)
@@ -124,10 +126,10 @@ class ModelMaker:
         scales = (amplitude / 64 * np.exp(self.random.normal(0, 0.4, count))).astype(np.float32)
         low = -128 if self.chance(0.2) else -127
         values = self.random.integers(low, 128, shape).astype(np.int8)
-        zero = np.zeros(count, np.int8)
+        zero: npt.NDArray[np.int8] = np.zeros(count, np.int8)
         if not per_channel:
             scales, zero = scales.reshape(()), zero.reshape(())
-        attributes = {"axis": axis} if per_channel else {}
+        attributes: dict[str, Any] = {"axis": axis} if per_channel else {}
         (name,) = self.node(
             "DequantizeLinear",
             [self.constant(values, "w"), self.constant(scales, "s"), self.constant(zero, "z")],
@@ -135,7 +137,7 @@ class ModelMaker:
         )
         return name, scales, amplitude
 
-    def bias(self, count: int, x: Quantized, scales: np.ndarray) -> str:
+    def bias(self, count: int, x: Quantized, scales: npt.NDArray[Any]) -> str:
         per_channel = scales.ndim == 1
         bias_scale = (x.scale * scales).astype(np.float32)
         values = self.random.integers(-3000, 3000, count).astype(np.int32)

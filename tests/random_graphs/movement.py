@@ -1,5 +1,7 @@
 """Operators that move data, and new inputs."""
 
+from typing import Any
+
 import numpy as np
 
 from tests.random_graphs.maker import ModelMaker
@@ -90,7 +92,7 @@ def reshape(m: ModelMaker) -> bool:
     if kind == 0:
         axis = m.integer(0, len(x.shape))
         (y,) = m.node("Flatten", [value], axis=axis)
-        shape = (int(np.prod(x.shape[:axis])), int(np.prod(x.shape[axis:])))
+        shape: tuple[int, ...] = (int(np.prod(x.shape[:axis])), int(np.prod(x.shape[axis:])))
     elif kind == 1:
         axis = m.integer(0, len(x.shape))
         (y,) = m.node("Unsqueeze", [value, m.constant(np.array([axis], np.int64))])
@@ -124,7 +126,7 @@ def resize(m: ModelMaker) -> bool:
         return False
     mode = "nearest" if m.chance(0.6) else "linear"
     transforms = ["asymmetric", "half_pixel", "align_corners", "pytorch_half_pixel"]
-    attributes: dict[str, object] = {
+    attributes: dict[str, Any] = {
         "mode": mode,
         "coordinate_transformation_mode": str(m.random.choice(transforms)),
     }
@@ -168,7 +170,7 @@ def gather(m: ModelMaker) -> bool:
 
 
 def expand(m: ModelMaker) -> bool:
-    x = m.any_value(lambda v: 1 in v.shape and np.prod(v.shape) < 5000)
+    x = m.any_value(lambda v: 1 in v.shape and bool(np.prod(v.shape) < 5000))
     if x is None:
         return False
     shape = tuple(m.integer(1, 4) if s == 1 else s for s in x.shape)
