@@ -32,6 +32,7 @@ from furiosa_ep.partitioner.operators.rules import (
     same_dtype,
     usable_scales,
 )
+from furiosa_ep.partitioner.quantization import is_quantize
 from furiosa_ep.partitioner.support import (
     Builder,
     DeclineCode,
@@ -78,6 +79,14 @@ def weights_with_bias(unit: NodeUnit, graph: Graph) -> str | None:
     """With a bias, the second operand must be a constant."""
     b = operand(unit, 1)
     return describe(b, graph) if present(unit, 2) and not is_constant(b, graph) else None
+
+
+@constraint(DeclineCode.NOT_QUANTIZED, "Let one QuantizeLinear alone read the result.")
+def quantized_once(unit: NodeUnit, graph: Graph) -> str | None:
+    """The result must be read by one QuantizeLinear and nothing else, or by none at all."""
+    (y,) = unit.outputs
+    readers = [node.label for node in graph.consumers(y.name) if is_quantize(node)]
+    return ", ".join(readers) + " and others" if y.params is None and readers else None
 
 
 def lower_rows(
@@ -178,6 +187,7 @@ _SHARED = (
     quantized_inputs(0),
     quantized_weights,
     scale_per_column,
+    quantized_once,
     usable_scales,
     representable,
 )

@@ -172,7 +172,7 @@ def emit_softmax(
     return reshape(y, shape, builder)
 
 
-@constraint(DeclineCode.ATTRIBUTE)
+@constraint(DeclineCode.ATTRIBUTE, "Compute the norm with Abs, Pow and ReduceSum.")
 def p_is_1_or_2(unit: NodeUnit, graph: Graph) -> str | None:
     """Attribute p must be 1 or 2."""
     p = unit.node.attributes.get("p", 2)

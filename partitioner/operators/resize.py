@@ -259,7 +259,7 @@ def quantized_if_linear(unit: NodeUnit, graph: Graph) -> str | None:
     return describe(y, graph) if y.params is None else None
 
 
-@constraint(DeclineCode.MISSING_INPUT)
+@constraint(DeclineCode.MISSING_INPUT, "Give the operator scales or sizes.")
 def sized(unit: NodeUnit, graph: Graph) -> str | None:
     """Either scales or sizes must be given."""
     if "scales" in unit.node.attributes or (present(unit, 1) and unit.node.opset < 11):

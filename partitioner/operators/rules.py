@@ -211,7 +211,9 @@ def attribute(name: str, allowed: Sequence[Any], default: Any) -> Constraint:
     """An attribute has one of the allowed values."""
     text = ", ".join(map(repr, allowed))
 
-    @_documented(DeclineCode.ATTRIBUTE, f"Attribute {name} must be one of: {text}.")
+    @_documented(
+        DeclineCode.ATTRIBUTE, f"Attribute {name} must be one of: {text}.", "Use one of these."
+    )
     def attribute_allowed(unit: NodeUnit, graph: Graph) -> str | None:
         value = unit.node.attributes.get(name, default)
         return None if value in allowed else f"{name}={value!r}"

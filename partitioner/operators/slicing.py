@@ -94,7 +94,7 @@ def gather(unit: NodeUnit, builder: Builder, x: DeviceValue) -> DeviceValue:
     return builder.emit("Gather", [x], shape, x.dtype, signed=x.signed, axis=axis, indices=indices)
 
 
-@constraint(DeclineCode.SHAPE)
+@constraint(DeclineCode.SHAPE, "Correct the indices: ONNX Runtime fails in the run.")
 def indices_in_range(unit: NodeUnit, graph: Graph) -> str | None:
     """Constant indices must lie within the axis."""
     indices = graph.constant(unit.node.input(1))

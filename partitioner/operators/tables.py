@@ -3,6 +3,7 @@
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner.operators.emitting import lookup
 from furiosa_ep.partitioner.operators.rules import (
+    INFER_SHAPES,
     UNARY,
     describe,
     float_between,
@@ -94,7 +95,7 @@ def spatial(unit: NodeUnit, graph: Graph) -> str | None:
     return None if unit.node.attributes.get("spatial", 1) else "spatial=0"
 
 
-@constraint(DeclineCode.RANK)
+@constraint(DeclineCode.RANK, INFER_SHAPES)
 def has_channels(unit: NodeUnit, graph: Graph) -> str | None:
     """The input must have a channel axis: a rank of 2 or more."""
     shape = graph.shape(unit.inputs[0].name)

@@ -41,7 +41,7 @@ def space_to_depth(unit: NodeUnit, builder: Builder, x: DeviceValue) -> DeviceVa
     return reshape(blocks, (n, c * block**2, h // block, w // block), builder)
 
 
-@constraint(DeclineCode.SHAPE)
+@constraint(DeclineCode.SHAPE, "Pad, or choose another blocksize.")
 def whole_blocks(unit: NodeUnit, graph: Graph) -> str | None:
     """The blocks must divide the channels (DepthToSpace), or height and width (SpaceToDepth)."""
     block = unit.node.attributes.get("blocksize", 0)

@@ -124,7 +124,7 @@ def _pair(values: Sequence[int], missing: int) -> Pair:
     return int(height), int(width)
 
 
-@constraint(DeclineCode.ATTRIBUTE)
+@constraint(DeclineCode.ATTRIBUTE, "Use explicit pads.")
 def known_auto_pad(unit: NodeUnit, graph: Graph) -> str | None:
     """Attribute auto_pad must be NOTSET, VALID, SAME_UPPER or SAME_LOWER."""
     value = unit.node.attributes.get("auto_pad", "NOTSET")

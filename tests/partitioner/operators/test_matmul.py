@@ -5,7 +5,7 @@ import pytest
 
 from furiosa_ep.partitioner.support import DeclineCode
 from tests.partitioner.operators.one import TYPES
-from tests.partitioner.operators.qdq import Qdq, check, declined
+from tests.partitioner.operators.qdq import Qdq, check, declined, declines
 
 Shape = tuple[int, ...]
 
@@ -98,3 +98,12 @@ def test_operands_are_quantized() -> None:
     q = Qdq()
     q.y(q.node("MatMul", [q.x(4, 2), q.constant(np.ones((2, 3), np.float32))]))
     assert declined(q).code == DeclineCode.NOT_QUANTIZED
+
+
+@pytest.mark.parametrize("op_type", ["Gemm", "MatMul"])
+def test_result_is_not_quantized_beside_another_use(op_type: str) -> None:
+    # ONNX Runtime computes it in float then.
+    q = product(op_type, (4, 16), (16, 8))
+    q.output(q.nodes[-2].output[0], quantized=False)
+    found = declines(q.model())
+    assert DeclineCode.NOT_QUANTIZED in [one.code for one in found]
