@@ -56,11 +56,28 @@ def execute(arguments: argparse.Namespace) -> int:
     print(f", {_per_run(result.cpu_seconds, result.runs)} on CPUExecutionProvider, a run")
     if result.difference is not None:
         print(f"DIFFERENT in run {result.runs - 1}: {result.difference}")
+        if _has_int8_activations(arguments.model):
+            print(
+                "          steps may differ with int8 activations: ONNX Runtime computes parts of"
+            )
+            print("          such a model in float, the NPU in integers (docs/numerics.md)")
         return 1
     print(f"equal     {result.outputs} outputs of {result.runs} runs, on every bit")
     if npu == 0:
         print(f"          but no node ran on the NPU: see furiosa explain {arguments.model}")
     return 0
+
+
+def _has_int8_activations(path: Path) -> bool:
+    import onnx
+
+    graph = onnx.load_model(path, load_external_data=False).graph
+    types = {value.name: value.data_type for value in graph.initializer}
+    return any(
+        types.get(node.input[2]) == onnx.TensorProto.INT8
+        for node in graph.node
+        if node.op_type == "QuantizeLinear" and len(node.input) > 2
+    )
 
 
 def _per_run(seconds: float, runs: int) -> str:

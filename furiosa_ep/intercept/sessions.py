@@ -21,10 +21,7 @@ from furiosa_ep.intercept.providers import put_first
 from furiosa_ep.intercept.record import ProcessRecord, SessionRecord
 from furiosa_ep.intercept.settings import Settings
 from furiosa_ep.provider.library import EP_NAME
-from furiosa_ep.verification import CPU, RECORD_ASSIGNMENT, node_counts
-
-STOP_SPINNING = "session.force_spinning_stop"
-"""Threads of one session must not take the time of the other's while both are compared."""
+from furiosa_ep.verification import CPU, RECORD_ASSIGNMENT, STOP_SPINNING, node_counts
 
 WRITES_FILES = frozenset({"enable_profiling", "optimized_model_filepath", "profile_file_prefix"})
 """Session options that the session for comparison must not have as well."""

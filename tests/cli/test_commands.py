@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from furiosa_ep.cli import doctor
 from furiosa_ep.cli.main import main
@@ -50,8 +51,9 @@ def test_verify_reads_inputs(
     assert "1 outputs of 1 runs" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_verify_finds_a_difference(
-    model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    model: str, dtype: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from furiosa_ep import verification
     from furiosa_ep.comparison import differences
@@ -62,8 +64,14 @@ def test_verify_finds_a_difference(
         return differences(names, expected, actual)
 
     monkeypatch.setattr(verification, "differences", wrong)
+    proto = onnx.load(model)
+    (zero,) = (value for value in proto.graph.initializer if value.name == "zero")
+    zero.CopyFrom(numpy_helper.from_array(np.array(0, dtype), "zero"))
+    onnx.save(proto, model)
     assert main(["verify", model]) == 1
-    assert "DIFFERENT in run 0: output 'y' at [0, 3, 0, 7]" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "DIFFERENT in run 0: output 'y' at [0, 3, 0, 7]" in shown
+    assert ("int8 activations" in shown) == (dtype == "int8")
 
 
 @pytest.mark.parametrize("command", ["explain", "verify"])
