@@ -78,7 +78,7 @@ format: $(VENV)/.lint
 sanitize: $(addprefix sanitize-,address thread)
 sanitize-address: SANITIZERS = address,undefined
 sanitize-thread: SANITIZERS = thread
-sanitize-%: $(VENV)/.installed
+sanitize-address sanitize-thread: sanitize-%: $(VENV)/.installed
 	$(BIN)/cmake -S . -B $(BUILD)/$* -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
 	  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DFURIOSA_SANITIZE=$(SANITIZERS) -DFURIOSA_NATIVE_TESTS=ON
 	$(BIN)/cmake --build $(BUILD)/$* --parallel $(JOBS)
