@@ -15,8 +15,8 @@ from furiosa_ep.kernels.reference.resize_linear import (
     interpolation,
     original_coordinate,
 )
-from furiosa_ep.partitioner.operators.emitting import finish, reshape
-from furiosa_ep.partitioner.operators.layout import bytes_channels_last
+from furiosa_ep.partitioner.operators.emitting import finish, reshape, transpose
+from furiosa_ep.partitioner.operators.layout import between_convolutions, bytes_channels_last
 from furiosa_ep.partitioner.operators.rules import (
     HAS_AXES,
     MOVEMENT,
@@ -163,19 +163,39 @@ def _linear(
     ratios: Sequence[np.float32],
     builder: Builder,
 ) -> DeviceValue:
+    if len(x.shape) == 2:
+        image = reshape(x, (1, 1, *x.shape), builder)
+        y = _interpolate(unit, image, (1, 1, *dims), ratios, builder)
+        return reshape(y, dims, builder)
+    width_alone = ratios[2] == 1 and ratios[3] != 1
+    if width_alone and between_convolutions(unit.node, builder.graph):
+        # ONNX Runtime runs it on [N, H, W, C] here, and takes the last two axes for the image.
+        order = (0, 2, 3, 1)
+        x = transpose(x, order, builder)
+        dims, ratios = [dims[axis] for axis in order], [ratios[axis] for axis in order]
+        return transpose(_interpolate(unit, x, dims, ratios, builder), (0, 3, 1, 2), builder)
+    return _interpolate(unit, x, dims, ratios, builder)
+
+
+def _interpolate(
+    unit: NodeUnit,
+    x: DeviceValue,
+    dims: Sequence[int],
+    ratios: Sequence[np.float32],
+    builder: Builder,
+) -> DeviceValue:
     (y,) = unit.outputs
     x_params = quantization(unit.inputs[0], builder.graph)
     transform = _transform(unit)
     variant, kind = _variant(unit, x_params, builder)
-    flat = reshape(x, (1, 1, *x.shape), builder) if len(x.shape) == 2 else x
     rows, row_weights = interpolation(dims[-2], x.shape[-2], float(ratios[-2]), transform, kind)
     columns, column_weights = interpolation(
         dims[-1], x.shape[-1], float(ratios[-1]), transform, kind
     )
-    value = builder.emit(
+    return builder.emit(
         "ResizeLinear",
-        [flat],
-        (*flat.shape[:2], *dims[-2:]),
+        [x],
+        dims,
         signed=y.params.signed if y.params else x.signed,
         rows=rows,
         row_weights=row_weights,
@@ -185,7 +205,6 @@ def _linear(
         y_params=y.params,
         variant=variant,
     )
-    return reshape(value, dims, builder)
 
 
 def _variant(unit: NodeUnit, x_params: QuantParams | None, builder: Builder) -> tuple[str, int]:
