@@ -82,7 +82,7 @@ sanitize-address sanitize-thread: sanitize-%: $(VENV)/.installed
 	$(BIN)/cmake -S . -B $(BUILD)/$* -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
 	  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DFURIOSA_SANITIZE=$(SANITIZERS) -DFURIOSA_NATIVE_TESTS=ON
 	$(BIN)/cmake --build $(BUILD)/$* --parallel $(JOBS)
-	$(BIN)/ctest --test-dir $(BUILD)/$* --output-on-failure
+	$(BIN)/ctest --test-dir $(BUILD)/$* --output-on-failure --no-tests=error
 
 wheel: $(VENV)/.created
 	rm -f dist/*.whl
