@@ -13,7 +13,12 @@
 namespace furiosa::kernels::avx512vnni {
 namespace {
 
+// Loops over registers must be unrolled; under the sanitizers, that would take minutes to compile.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define FURIOSA_UNROLL
+#else
 #define FURIOSA_UNROLL _Pragma("GCC unroll 32")
+#endif
 
 // Slot of a column in a panel of V vectors.
 FURIOSA_INLINE size_t slot_of(size_t column, size_t vectors) {
