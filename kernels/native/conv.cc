@@ -160,9 +160,12 @@ void Conv::split(int64_t threads, int64_t* pixel_tasks, int64_t* panel_tasks) co
   *pixel_tasks = *panel_tasks = 1;
   threads = std::min(threads, work_ / kThreadWork);
   if (threads <= 1) return;
-  const int64_t tasks = threads * std::clamp<int64_t>(work_ / kTaskWork / threads, 1, 4);
   // Every task reads the weights of its panels and the input of its pixels: share the larger.
   const bool by_panel = static_cast<int64_t>(weights_.size()) > x_.pixels() * x_.channels;
+  // Several tasks for a thread even out what disturbs it, but a task that goes from panel to panel
+  // fetches the next one ahead.
+  const int64_t most = by_panel ? std::clamp<int64_t>(panels / threads / 4, 1, 4) : 4;
+  const int64_t tasks = threads * std::clamp<int64_t>(work_ / kTaskWork / threads, 1, most);
   if (by_panel) {
     *panel_tasks = std::min(tasks, panels);
     *pixel_tasks = std::min(ceil_div(tasks, *panel_tasks), most_pixel_tasks);
