@@ -1,11 +1,11 @@
-// gemm_avx512vnni: tiles of R rows by 16 * V columns in registers. Panel: [tap][channel / 4][V]
-// vectors of 16 columns (in slot order) by 4 channels; channels that are not there are zero.
+// gemm_avx512vnni: tiles of R rows by 16 * V columns in registers, on panels that pack_gemm makes.
 
 #include <immintrin.h>
 
 #include <cstring>
 
 #include "kernels/native/avx512vnni/epilogue.h"
+#include "kernels/native/avx512vnni/gemm_pack.h"
 #include "kernels/native/avx512vnni/vnni.h"
 #include "kernels/native/gemm.h"
 
@@ -149,29 +149,6 @@ void run_tiles(const Height (&heights)[kCount], const PanelBlock& block) {
 
 size_t slot(size_t column, size_t columns) { return avx512vnni::slot_of(column, vectors(columns)); }
 
-void pack(const PanelSource& source, uint8_t* panel, int32_t* column_sums) {
-  const size_t width = vectors(source.columns) * 64;  // bytes
-  uint32_t sums[kPanelColumns] = {};
-  std::memset(panel, 0, panel_size(source.taps, source.depth, source.columns));
-  for (size_t tap = 0; tap < source.taps; ++tap) {
-    for (size_t channel = 0; channel < source.depth; channel += 4, panel += width) {
-      const size_t count = source.depth - channel < 4 ? source.depth - channel : 4;
-      const uint8_t* from = source.data + static_cast<ptrdiff_t>(tap) * source.tap_stride +
-                            static_cast<ptrdiff_t>(channel) * source.channel_stride;
-      for (size_t column = 0; column < source.columns; ++column, from += source.column_stride) {
-        uint8_t* to = panel + 4 * slot(column, source.columns);
-        for (size_t i = 0; i < count; ++i) {
-          to[i] = from[static_cast<ptrdiff_t>(i) * source.channel_stride] ^ source.flip;
-          sums[column] += static_cast<uint32_t>(static_cast<int8_t>(to[i]));
-        }
-      }
-    }
-  }
-  for (size_t column = 0; column_sums != nullptr && column < source.columns; ++column) {
-    column_sums[column] = static_cast<int32_t>(sums[column]);
-  }
-}
-
 void run(const PanelBlock& block) {
   switch (vectors(block.columns)) {
     case 1:
@@ -187,6 +164,7 @@ void run(const PanelBlock& block) {
 
 }  // namespace
 
-const PanelKernels gemm_avx512vnni = {"gemm_avx512vnni", panel_size, pack, slot, run};
+const PanelKernels gemm_avx512vnni = {"gemm_avx512vnni", panel_size, avx512vnni::pack_gemm, slot,
+                                      run};
 
 }  // namespace furiosa::kernels
