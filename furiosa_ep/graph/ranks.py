@@ -6,13 +6,12 @@ has as many elements as the result has dims. For that, the lengths of vectors co
 
 import dataclasses
 from collections.abc import Callable, Iterable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from furiosa_ep.graph.graph import Node, TensorType
+from furiosa_ep.graph.node import Node, TensorType
 
 Constant = Callable[[str], npt.NDArray[Any] | None]
 Shape = tuple[int | str | None, ...]
@@ -35,7 +34,7 @@ _REDUCTION = frozenset({"ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "Red
 
 
 def complete_ranks(
-    nodes: Iterable["Node"], types: MutableMapping[str, "TensorType"], constant: Constant
+    nodes: Iterable[Node], types: MutableMapping[str, TensorType], constant: Constant
 ) -> None:
     """Give the values in `types` of unknown rank the rank that follows from their producers.
 
@@ -64,7 +63,7 @@ def _is_open_vector(shape: Shape) -> bool:
     return len(shape) == 1 and not isinstance(shape[0], int)
 
 
-def _output_shape(node: "Node", shapes: list[Shape | None], constant: Constant) -> Shape | None:
+def _output_shape(node: Node, shapes: list[Shape | None], constant: Constant) -> Shape | None:
     """The shape or at least the rank (a shape of None) of all outputs."""
     kind = node.op_type
     first = shapes[0] if shapes else None
@@ -95,7 +94,7 @@ def _output_shape(node: "Node", shapes: list[Shape | None], constant: Constant) 
     return None if rank is None else (None,) * rank
 
 
-def _changed_rank(node: "Node", rank: int, constant: Constant) -> int | None:
+def _changed_rank(node: Node, rank: int, constant: Constant) -> int | None:
     if node.op_type in _REDUCTION and node.attributes.get("keepdims", 1):
         return rank
     axes = node.attributes.get("axes")
@@ -107,7 +106,7 @@ def _changed_rank(node: "Node", rank: int, constant: Constant) -> int | None:
     return rank + count if node.op_type == "Unsqueeze" else rank - count
 
 
-def _vector_length(node: "Node", shapes: list[Shape | None], constant: Constant) -> int | None:
+def _vector_length(node: Node, shapes: list[Shape | None], constant: Constant) -> int | None:
     """The number of elements of an output, which is a vector."""
     first = shapes[0] if shapes else None
     if node.op_type == "Shape" and first is not None:

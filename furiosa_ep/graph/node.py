@@ -1,0 +1,48 @@
+"""One node of an ONNX graph, and what is known of a value's type."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Element type (as in onnx.TensorProto) and shape of a value, as far as they are known."""
+
+    dtype: int
+    shape: tuple[int | str | None, ...] | None
+    """For each dim its size, the name of a symbolic one, or None; None if the rank is unknown."""
+
+    @property
+    def rank(self) -> int | None:
+        """The number of dims, or None where it is unknown."""
+        return None if self.shape is None else len(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One ONNX node. `index` is its position in the model that it was read from."""
+
+    index: int
+    name: str
+    op_type: str
+    domain: str
+    opset: int
+    """The version of `domain` that the model imports."""
+    inputs: tuple[str, ...]
+    """Names of the values; "" for an optional input that is absent."""
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    """By name: int, float, str, lists of them, ndarray for a tensor, GraphProto for a subgraph."""
+    proto: onnx.NodeProto
+
+    def input(self, position: int) -> str:
+        """The name of one input, "" where it is absent."""
+        return self.inputs[position] if position < len(self.inputs) else ""
+
+    @property
+    def label(self) -> str:
+        """How people find the node: its name, or its type and first output."""
+        return self.name or f"{self.op_type}({next(filter(None, self.outputs), '')})"
