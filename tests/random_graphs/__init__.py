@@ -82,22 +82,33 @@ def operators(model: onnx.ModelProto) -> Iterator[str]:
             yield node.op_type
 
 
-def compare(seed: int, *, signed: bool | None = False) -> str | None:
-    """How the providers differ on one model, or None; also None where the CPU provider fails."""
-    model, feeds = random_model(seed, signed=signed)
-    data = model.SerializeToString()
+Provider = tuple[str, dict[str, str]]
+
+NPU: Provider = ("FuriosaProvider", {"claim": "all"})
+
+
+def session(model: onnx.ModelProto, *providers: Provider) -> ort.InferenceSession:
+    """A session of one thread on these providers and the CPU provider; no silent fallback."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
+    return ort.InferenceSession(
+        model.SerializeToString(),
+        options,
+        providers=[*providers, "CPUExecutionProvider"],
+        enable_fallback=0,
+    )
+
+
+def compare(seed: int, *, signed: bool | None = False) -> str | None:
+    """How the providers differ on one model, or None; also None where the CPU provider fails."""
+    model, feeds = random_model(seed, signed=signed)
     try:
-        cpu = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        expected = cpu.run(None, feeds)
+        expected = session(model).run(None, feeds)
     except Exception:
         return None
-    providers = [("FuriosaProvider", {"claim": "all"}), "CPUExecutionProvider"]
     try:
-        npu = ort.InferenceSession(data, options, providers=providers, enable_fallback=0)
-        found = difference(expected, npu.run(None, feeds))
+        found = difference(expected, session(model, NPU).run(None, feeds))
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
     return found and f"seed {seed}: {found} [{' '.join(sorted(set(operators(model))))}]"
