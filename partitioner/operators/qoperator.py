@@ -134,6 +134,7 @@ def static_scales(unit: NodeUnit, graph: Graph) -> str | None:
 
 
 def _no_lowering(unit: NodeUnit, builder: Builder) -> None:
+    """Never called: `static_scales` declines every unit that it is registered for."""
     raise NotImplementedError(f"{unit.label}: {describe(unit.inputs[0], builder.graph)}")
 
 
