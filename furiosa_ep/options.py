@@ -17,8 +17,8 @@ class Options:
     """
 
     claim: str = "profitable"
-    """Which supported partitions to take: `profitable` (those that the cost model expects to gain
-    time) or `all`."""
+    """Which supported partitions to take: `profitable` (those that hold more than data movement and
+    one elementwise operator) or `all`."""
 
     disabled_ops: frozenset[str] = frozenset()
     """Operator types that stay on the CPU, `Conv` or `com.microsoft:QGemm`."""
