@@ -44,15 +44,41 @@ class Executable:
         Raises:
             ValueError: where number, dtype or shape of the inputs is another.
         """
-        if len(inputs) != len(self.inputs):
-            raise ValueError(f"{len(inputs)} inputs: expected {len(self.inputs)}")
-        arrays = [_checked(one, to) for one, to in zip(inputs, self.inputs, strict=True)]
-        outputs = [np.empty(binding.shape, binding.dtype.numpy) for binding in self.outputs]
+        arrays, outputs = self._buffers(inputs)
         if self._library.furiosa_program_run(
             self._handle, _pointers(arrays), len(arrays), _pointers(outputs), len(outputs)
         ):
             raise RuntimeError(last_error(self._library))
         return outputs
+
+    def profile(
+        self, inputs: Sequence[npt.ArrayLike], rounds: int = 20, threads: int = 1
+    ) -> npt.NDArray[np.int64]:
+        """What each command took in each run, in nanoseconds: an array [rounds, commands].
+
+        One thread is the caller's; the others spin between commands. A run before the first round
+        warms up. `profile_commands` says which command is which.
+
+        Raises:
+            ValueError: as run().
+        """
+        arrays, outputs = self._buffers(inputs)
+        commands = self._library.furiosa_program_command_count(self._handle)
+        times = np.empty((1 + rounds, commands), np.int64)
+        if self._library.furiosa_program_profile(
+            *[self._handle, _pointers(arrays), len(arrays), _pointers(outputs), len(outputs)],
+            *[threads, len(times), times.ctypes.data_as(ctypes.POINTER(ctypes.c_int64))],
+        ):
+            raise RuntimeError(last_error(self._library))
+        return times[1:]
+
+    def _buffers(
+        self, inputs: Sequence[npt.ArrayLike]
+    ) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
+        if len(inputs) != len(self.inputs):
+            raise ValueError(f"{len(inputs)} inputs: expected {len(self.inputs)}")
+        arrays = [_checked(one, to) for one, to in zip(inputs, self.inputs, strict=True)]
+        return arrays, [np.empty(one.shape, one.dtype.numpy) for one in self.outputs]
 
     def _bindings(self, kind: str) -> tuple[Binding, ...]:
         count = getattr(self._library, f"furiosa_program_{kind}_count")(self._handle)

@@ -52,6 +52,14 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
         ctypes.c_int,
         [ctypes.c_void_p, _Pointers, ctypes.c_size_t, _Pointers, ctypes.c_size_t],
     ),
+    "furiosa_program_command_count": (ctypes.c_size_t, [ctypes.c_void_p]),
+    "furiosa_program_profile": (
+        ctypes.c_int,
+        [
+            *[ctypes.c_void_p, _Pointers, ctypes.c_size_t, _Pointers, ctypes.c_size_t],
+            *[ctypes.c_size_t, ctypes.c_size_t, ctypes.POINTER(ctypes.c_int64)],
+        ],
+    ),
 }
 """Result and arguments of every function of furiosa_ep.h."""
 

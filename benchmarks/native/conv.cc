@@ -6,16 +6,15 @@
 #include "kernels/native/conv.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <random>
-#include <thread>
 #include <vector>
 
 #include "benchmarks/native/peak.h"
+#include "device_emulator/native/spinning_pool.h"
 
 namespace furiosa::benchmarks {
 namespace {
@@ -127,52 +126,6 @@ struct Network {
 constexpr Network kNetworks[] = {{"resnet50", kResNet50, std::size(kResNet50)},
                                  {"mobilenet_v2", kMobileNetV2, std::size(kMobileNetV2)},
                                  {"yolov8n", kYoloV8n, std::size(kYoloV8n)}};
-
-// Threads that spin for a while, then sleep, as inference runtimes' do.
-class SpinningPool final : public ThreadPool {
- public:
-  explicit SpinningPool(size_t threads) {
-    for (size_t i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
-  }
-  ~SpinningPool() override {
-    stop_ = true;
-    for (std::thread& worker : workers_) worker.join();
-  }
-  size_t concurrency() const override { return workers_.size() + 1; }
-  void run(size_t count, void (*task)(void*, size_t), void* context) override {
-    task_ = task;
-    context_ = context;
-    count_ = count;
-    next_ = 0;
-    running_ = workers_.size();
-    generation_.fetch_add(1);
-    drain();
-    while (running_.load(std::memory_order_acquire) != 0) __builtin_ia32_pause();
-  }
-
- private:
-  void drain() {
-    for (size_t i; (i = next_.fetch_add(1)) < count_;) task_(context_, i);
-  }
-  void work() {
-    for (size_t seen = 0; !stop_;) {
-      if (generation_.load(std::memory_order_acquire) == seen) {
-        __builtin_ia32_pause();
-        continue;
-      }
-      ++seen;
-      drain();
-      running_.fetch_sub(1);
-    }
-  }
-
-  std::vector<std::thread> workers_;
-  std::atomic<bool> stop_{false};
-  std::atomic<size_t> generation_{0}, next_{0}, running_{0};
-  size_t count_ = 0;
-  void (*task_)(void*, size_t) = nullptr;
-  void* context_ = nullptr;
-};
 
 kernels::ImageView dense(int64_t size, int64_t channels) {
   return {1, size, size, channels, size * size * channels, size * channels, channels};

@@ -5,6 +5,7 @@
 
 #include "device_emulator/native/checksum.h"
 #include "device_emulator/native/executor.h"
+#include "device_emulator/native/spinning_pool.h"
 #include "furiosa_ep/include/furiosa_ep.h"
 #include "kernels/native/isa.h"
 
@@ -13,6 +14,8 @@ struct furiosa_program {
 };
 
 namespace {
+
+constexpr size_t kMostThreads = 1024;
 
 std::string& last_error() {
   thread_local std::string text;
@@ -130,6 +133,28 @@ furiosa_status furiosa_program_run(const furiosa_program* program, const void* c
     require(outputs != nullptr || output_count == 0, "outputs is NULL");
     furiosa::InlinePool pool;
     program->executable->run({inputs, input_count}, {outputs, output_count}, pool);
+  });
+}
+
+size_t furiosa_program_command_count(const furiosa_program* program) noexcept {
+  return program->executable->program().commands().size();
+}
+
+furiosa_status furiosa_program_profile(const furiosa_program* program, const void* const* inputs,
+                                       size_t input_count, void* const* outputs,
+                                       size_t output_count, size_t threads, size_t rounds,
+                                       int64_t* nanoseconds) noexcept {
+  return guarded([&] {
+    require(inputs != nullptr || input_count == 0, "inputs is NULL");
+    require(outputs != nullptr || output_count == 0, "outputs is NULL");
+    require(nanoseconds != nullptr, "nanoseconds is NULL");
+    require(1 <= threads && threads <= kMostThreads, "threads is not from 1 to 1024");
+    const size_t commands = furiosa_program_command_count(program);
+    furiosa::SpinningPool pool(threads);
+    for (size_t round = 0; round < rounds; ++round, nanoseconds += commands) {
+      program->executable->profile({inputs, input_count}, {outputs, output_count}, pool,
+                                   {nanoseconds, commands});
+    }
   });
 }
 

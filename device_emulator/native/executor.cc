@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <new>
 #include <thread>
@@ -69,8 +70,10 @@ class Executable::Impl {
     idle_.reserve(max_idle_);
   }
 
-  void run(std::span<const void* const> inputs, std::span<void* const> outputs,
-           ThreadPool& pool) const {
+  // Calls execute(commands, context) for a run with these buffers.
+  template <class Execute>
+  void run(std::span<const void* const> inputs, std::span<void* const> outputs, ThreadPool& pool,
+           Execute execute) const {
     check(inputs, program_.inputs(), "inputs");
     check(outputs, program_.outputs(), "outputs");
     Lease workspace(*this);
@@ -84,7 +87,7 @@ class Executable::Impl {
     for (void* output : outputs) *base++ = static_cast<std::byte*>(output);
     const RunContext context(addresses_.data(), workspace->bases.data(),
                              arena + align(program_.arena_size()), pool);
-    for (const std::unique_ptr<Command>& command : commands_) command->run(context);
+    execute(commands_, context);
   }
 
   const Program& program() const { return program_; }
@@ -193,7 +196,24 @@ std::shared_ptr<const Executable> Executable::load(std::span<const std::byte> pr
 
 void Executable::run(std::span<const void* const> inputs, std::span<void* const> outputs,
                      ThreadPool& pool) const {
-  impl_->run(inputs, outputs, pool);
+  impl_->run(inputs, outputs, pool, [](const auto& commands, const RunContext& context) {
+    for (const std::unique_ptr<Command>& command : commands) command->run(context);
+  });
+}
+
+void Executable::profile(std::span<const void* const> inputs, std::span<void* const> outputs,
+                         ThreadPool& pool, std::span<int64_t> nanoseconds) const {
+  if (nanoseconds.size() != program().commands().size()) throw Error("one time for each command");
+  impl_->run(inputs, outputs, pool, [&](const auto& commands, const RunContext& context) {
+    using Clock = std::chrono::steady_clock;
+    Clock::time_point start = Clock::now();
+    for (size_t i = 0; i < commands.size(); ++i) {
+      commands[i]->run(context);
+      const Clock::time_point end = Clock::now();
+      nanoseconds[i] = std::chrono::nanoseconds(end - start).count();
+      start = end;
+    }
+  });
 }
 
 const Program& Executable::program() const { return impl_->program(); }

@@ -24,6 +24,10 @@ class Executable {
   void run(std::span<const void* const> inputs, std::span<void* const> outputs,
            ThreadPool& pool) const;
 
+  // As run(), and notes what each command took: one element of `nanoseconds` for each.
+  void profile(std::span<const void* const> inputs, std::span<void* const> outputs,
+               ThreadPool& pool, std::span<int64_t> nanoseconds) const;
+
   // Its tensors, commands and bindings; of its constants only those that a run reads.
   const Program& program() const;
 

@@ -87,6 +87,17 @@ FURIOSA_API furiosa_status furiosa_program_run(const furiosa_program* program,
                                                void* const* outputs,
                                                size_t output_count) FURIOSA_NOEXCEPT;
 
+FURIOSA_API size_t furiosa_program_command_count(const furiosa_program* program) FURIOSA_NOEXCEPT;
+
+/* Runs a Program `rounds` times on `threads` threads, of which those beside the calling one spin
+ * between commands. nanoseconds[r * furiosa_program_command_count(program) + i] becomes what command
+ * i took in round r. Inputs and outputs as for furiosa_program_run. */
+FURIOSA_API furiosa_status furiosa_program_profile(const furiosa_program* program,
+                                                   const void* const* inputs, size_t input_count,
+                                                   void* const* outputs, size_t output_count,
+                                                   size_t threads, size_t rounds,
+                                                   int64_t* nanoseconds) FURIOSA_NOEXCEPT;
+
 #if defined(__cplusplus)
 } /* extern "C" */
 #endif
