@@ -16,16 +16,14 @@ STAGES = (
 """Expansion, channels, blocks and first stride of each stage."""
 
 
-def mobilenet_v2() -> onnx.ModelProto:
-    """The classifier of 1000 classes on 1x3x224x224."""
-    net = Network("mobilenet_v2", (1, 3, 224, 224))
+def mobilenet_v2(batch: int = 1) -> onnx.ModelProto:
+    """The classifier of 1000 classes on batch x 3 x 224 x 224."""
+    net = Network("mobilenet_v2", (batch, 3, 224, 224))
     x = net.relu6(net.conv(net.input, 32, kernel=3, stride=2))
     for expansion, channels, blocks, stride in STAGES:
         for block in range(blocks):
             x = _inverted_residual(net, x, expansion, channels, stride if block == 0 else 1)
-    x = net.relu6(net.conv(x, 1280))
-    x = net.op("Flatten", net.op("GlobalAveragePool", x), axis=1)
-    return net.build(net.linear(x, 1280, 1000), (1, 1000))
+    return net.build(net.classify(net.relu6(net.conv(x, 1280)), 1000))
 
 
 def _inverted_residual(net: Network, x: str, expansion: int, channels: int, stride: int) -> str:

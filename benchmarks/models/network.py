@@ -10,13 +10,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17
 IR_VERSION = 8
+CHANNEL_SPREAD = 0.3
+"""Standard deviation of the logarithm of a filter's size; trained filters differ likewise."""
 
 
 class Network:
     """An ONNX graph that grows by one layer a call; values are known by their names.
 
     Weights are drawn from He's normal distribution, so that activations keep their range however
-    deep the network is.
+    deep the network is. The size of a filter varies from one output channel to the next.
     """
 
     def __init__(self, name: str, input_shape: Sequence[int], seed: int = 0) -> None:
@@ -37,6 +39,10 @@ class Network:
         name = f"constant_{len(self._constants)}"
         self._constants.append(numpy_helper.from_array(array, name))
         return name
+
+    def scalar(self, value: float) -> str:
+        """Add a float initializer without dimensions."""
+        return self.constant(np.array(value, np.float32))
 
     def op(self, op_type: str, *inputs: str, channels: int = 0, **attributes: Any) -> str:
         """Add a node of one output, of `channels` channels or as many as its first input."""
@@ -62,30 +68,39 @@ class Network:
         groups: int = 1,
         gain: float = 1.0,
     ) -> str:
-        """A square convolution with bias, padded so that stride 1 keeps the size."""
+        """A square convolution with bias, padded so that stride 1 keeps the size.
+
+        An even kernel, which cannot keep it, is padded for its stride of 2 to halve the size.
+        """
         fan_in = self.channels(x) // groups
-        shape = (channels, fan_in, kernel, kernel)
-        deviation = gain * np.sqrt(2.0 / (fan_in * kernel * kernel))
-        weight = self._random.normal(0, deviation, shape).astype(np.float32)
-        bias = self._random.normal(0, 0.05, channels).astype(np.float32)
+        weight = self._filters((channels, fan_in, kernel, kernel), gain * np.sqrt(2.0))
         return self.op(
             "Conv",
             x,
             self.constant(weight),
-            self.constant(bias),
+            self._bias(channels),
             channels=channels,
             kernel_shape=[kernel, kernel],
             strides=[stride, stride],
-            pads=[kernel // 2] * 4,
+            pads=[(kernel - 1) // 2] * 4,
             group=groups,
         )
 
     def linear(self, x: str, features: int, outputs: int) -> str:
         """A fully connected layer on rows of `features` values."""
-        shape = (outputs, features)
-        weight = self._random.normal(0, np.sqrt(1.0 / features), shape).astype(np.float32)
-        bias = self._random.normal(0, 0.05, outputs).astype(np.float32)
-        return self.op("Gemm", x, self.constant(weight), self.constant(bias), transB=1)
+        weight = self._filters((outputs, features), 1.0)
+        return self.op("Gemm", x, self.constant(weight), self._bias(outputs), transB=1)
+
+    def _filters(self, shape: Sequence[int], gain: float) -> npt.NDArray[np.float32]:
+        """Weights that multiply the root mean square of their inputs by `gain` on average."""
+        sizes = np.exp(self._random.normal(-(CHANNEL_SPREAD**2), CHANNEL_SPREAD, shape[0]))
+        deviations = (sizes * gain / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+        weight = self._random.standard_normal(shape, np.float32)
+        weight *= deviations.reshape(-1, *[1] * (len(shape) - 1))
+        return weight
+
+    def _bias(self, channels: int) -> str:
+        return self.constant(self._random.normal(0, 0.05, channels).astype(np.float32))
 
     def relu(self, x: str) -> str:
         """max(x, 0)."""
@@ -93,8 +108,7 @@ class Network:
 
     def relu6(self, x: str) -> str:
         """Limit x to 0 .. 6."""
-        limits = (self.constant(np.array(value, np.float32)) for value in (0, 6))
-        return self.op("Clip", x, *limits)
+        return self.op("Clip", x, self.scalar(0), self.scalar(6))
 
     def silu(self, x: str) -> str:
         """Multiply x by sigmoid(x)."""
@@ -110,31 +124,51 @@ class Network:
             pads=[kernel // 2] * 4,
         )
 
+    def upsample(self, x: str) -> str:
+        """The image at twice its height and width, every pixel four times."""
+        scales = self.constant(np.array([1, 1, 2, 2], np.float32))
+        return self.op(
+            "Resize",
+            x,
+            "",
+            scales,
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+
     def concat(self, *values: str) -> str:
         """The images side by side in the channels."""
         channels = sum(self.channels(value) for value in values)
         return self.op("Concat", *values, channels=channels, axis=1)
 
-    def split(self, x: str, sizes: Sequence[int]) -> list[str]:
-        """Dimension 1 of `x` cut into pieces of these sizes."""
+    def split(self, x: str, sizes: Sequence[int], axis: int = 1) -> list[str]:
+        """A dimension of `x` cut into pieces of these sizes."""
         lengths = self.constant(np.array(sizes, np.int64))
-        return self.ops("Split", x, lengths, channels=sizes, axis=1)
+        channels = sizes if axis == 1 else [self.channels(x)] * len(sizes)
+        return self.ops("Split", x, lengths, channels=channels, axis=axis)
 
     def reshape(self, x: str, shape: Sequence[int]) -> str:
         """`x` in another shape; 0 keeps a dimension, -1 is what is left."""
         return self.op("Reshape", x, self.constant(np.array(shape, np.int64)))
 
-    def build(self, output: str, output_shape: Sequence[int]) -> onnx.ModelProto:
-        """The checked model that computes `output`."""
-        float32 = TensorProto.FLOAT
+    def classify(self, x: str, classes: int) -> str:
+        """The mean of every channel of the image `x`, fully connected to the classes."""
+        rows = self.op("Flatten", self.op("GlobalAveragePool", x), axis=1)
+        return self.linear(rows, self.channels(x), classes)
+
+    def build(self, *outputs: str) -> onnx.ModelProto:
+        """The checked model that computes `outputs`; every value in it has a static shape."""
+        images = helper.make_tensor_value_info(self.input, TensorProto.FLOAT, self._input_shape)
         graph = helper.make_graph(
             self._nodes,
             self._name,
-            [helper.make_tensor_value_info(self.input, float32, self._input_shape)],
-            [helper.make_tensor_value_info(output, float32, list(output_shape))],
+            [images],
+            [onnx.ValueInfoProto(name=output) for output in outputs],
             self._constants,
         )
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
-        onnx.checker.check_model(model, full_check=True)
+        model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+        onnx.checker.check_model(model)
         return model

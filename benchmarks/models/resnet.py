@@ -11,16 +11,15 @@ BRANCH_GAIN = 0.3
 """Keeps the sum of sixteen residual branches in the range of its first term."""
 
 
-def resnet50() -> onnx.ModelProto:
-    """The classifier of 1000 classes on 1x3x224x224."""
-    net = Network("resnet50", (1, 3, 224, 224))
+def resnet50(batch: int = 1) -> onnx.ModelProto:
+    """The classifier of 1000 classes on batch x 3 x 224 x 224."""
+    net = Network("resnet50", (batch, 3, 224, 224))
     x = net.relu(net.conv(net.input, 64, kernel=7, stride=2))
     x = net.max_pool(x, kernel=3, stride=2)
     for stage, (blocks, channels) in enumerate(STAGES):
         for block in range(blocks):
             x = _bottleneck(net, x, channels, stride=2 if stage > 0 and block == 0 else 1)
-    x = net.op("Flatten", net.op("GlobalAveragePool", x), axis=1)
-    return net.build(net.linear(x, 512 * EXPANSION, 1000), (1, 1000))
+    return net.build(net.classify(x, 1000))
 
 
 def _bottleneck(net: Network, x: str, channels: int, stride: int) -> str:
