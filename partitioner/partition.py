@@ -5,9 +5,7 @@ import contextvars
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
-from onnx import TensorProto
-
-from furiosa_ep.graph import Graph
+from furiosa_ep.graph import ElementType, Graph
 from furiosa_ep.partitioner.cut import cut
 from furiosa_ep.partitioner.plugins import Registry, operator_name, registry
 from furiosa_ep.partitioner.quantization import is_dequantize, is_quantize
@@ -264,7 +262,7 @@ def _is_quantized(unit: NodeUnit, graph: Graph) -> bool:
         return False
 
     def is_8_bit(name: str) -> bool:
-        return graph.dtype(name) in (TensorProto.UINT8, TensorProto.INT8)
+        return graph.dtype(name) in (ElementType.UINT8, ElementType.INT8)
 
     return any(one.params or is_8_bit(one.name) for one in unit.inputs) and all(
         one.params or is_8_bit(one.name) for one in unit.outputs if one.name

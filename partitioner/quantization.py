@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
-from furiosa_ep.graph import Graph, Node, QuantParams
+from furiosa_ep.graph import ElementType, Graph, Node, QuantParams
 from furiosa_ep.partitioner.support import Operand
 
 _DOMAINS = ("", "com.microsoft")
-_EIGHT_BIT: dict[int, bool] = {onnx.TensorProto.UINT8: False, onnx.TensorProto.INT8: True}
+_EIGHT_BIT: dict[int, bool] = {ElementType.UINT8: False, ElementType.INT8: True}
 """Element type -> whether it is signed."""
 
 
@@ -31,7 +30,7 @@ def dequantized(graph: Graph, node: Node) -> Operand:
 
 def quantized(graph: Graph, node: Node) -> Operand:
     """The 8-bit output of a QuantizeLinear."""
-    dtype = int(node.attributes.get("output_dtype", 0)) or onnx.TensorProto.UINT8
+    dtype = int(node.attributes.get("output_dtype", 0)) or ElementType.UINT8
     params = None
     if not node.attributes.get("block_size", 0):
         params = quant_params(graph, node.input(1), node.input(2), dtype)
@@ -50,7 +49,7 @@ def quantized_operand(
     """
     if not value:
         return Operand("", None)
-    dtype = graph.dtype(value) or onnx.TensorProto.UINT8
+    dtype = graph.dtype(value) or ElementType.UINT8
     if not graph.is_constant(value):
         return Operand(value, quant_params(graph, scale, zero_point, dtype))
     scales = graph.constant(scale)

@@ -55,7 +55,7 @@ def node_units(graph: Graph) -> list[NodeUnit]:
 
 def has_subgraph(node: Node) -> bool:
     """Whether an attribute of the node is a graph (If, Loop, Scan)."""
-    return any(one.HasField("g") or one.graphs for one in node.proto.attribute)
+    return node.captured is not None
 
 
 def dependencies(units: Sequence[NodeUnit], graph: Graph) -> list[set[int]]:

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
 from furiosa_ep.compiler.errors import CompileError
 from furiosa_ep.graph import Node
+from furiosa_ep.graph.element_type import numpy_dtype
 
 Array = npt.NDArray[Any]
 Arrays = Sequence[Array | None]
@@ -85,7 +85,7 @@ def _divide(a: Array, b: Array) -> Array:
 
 
 def _cast(node: Node, inputs: Arrays) -> Array:
-    target = onnx.helper.tensor_dtype_to_np_dtype(node.attributes["to"])
+    target = numpy_dtype(node.attributes["to"])
     return _data(inputs).astype(target)
 
 

@@ -13,17 +13,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import numpy_helper
 
 from furiosa_ep.compiler.errors import CompileError, InternalError
-from furiosa_ep.graph import DeviceValue, Graph, Table
+from furiosa_ep.graph import DeviceValue, ElementType, Graph, Node, Table
+from furiosa_ep.graph.element_type import NUMPY_DTYPES
+from furiosa_ep.graph.protobuf import bytes_field, fields, integer_field, view
+from furiosa_ep.graph.tensor import tensor_message
 from furiosa_ep.partitioner.support import NodeUnit
 
 Bytes = npt.NDArray[np.uint8]
 CODES = 256
 CACHE_BYTES = 32 << 20
 _IR_VERSION = 8
+_ELEMENT_TYPES = {dtype: ElementType(number) for number, dtype in NUMPY_DTYPES.items()}
 
 
 def flip(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -33,15 +35,51 @@ def flip(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array
 
 
+@dataclass(frozen=True)
+class _Unit:
+    """A unit as a graph from "x" to "y0", "y1"...: what its table depends on."""
+
+    opsets: bytes
+    """As fields of a ModelProto."""
+    nodes: tuple[tuple[tuple[str, ...], tuple[str, ...], bytes], ...]
+    """Of each the inputs, the outputs, and the other fields of its NodeProto but its name."""
+    constants: tuple[tuple[str, bytes, tuple[int, ...], ElementType], ...]
+    """Name, elements, shape and type."""
+    outputs: tuple[ElementType, ...]
+    shape: tuple[int, ...]
+    """Of "x"."""
+    signed: bool
+
+    def message(self, prefix: str) -> bytes:
+        """Fields of a GraphProto: all of the unit, with a prefix on every name."""
+
+        def named(name: str) -> str:
+            return name and prefix + name
+
+        parts = []
+        for inputs, outputs, rest in self.nodes:
+            names = [bytes_field(1, named(one)) for one in inputs]
+            names += [bytes_field(2, named(one)) for one in outputs]
+            parts.append(bytes_field(1, b"".join((*names, rest))))
+        for name, elements, shape, dtype in self.constants:
+            parts.append(bytes_field(5, tensor_message(elements, named(name), shape, dtype)))
+        dtype = ElementType.INT8 if self.signed else ElementType.UINT8
+        parts.append(bytes_field(11, _value_info(named("x"), dtype, self.shape)))
+        parts += [
+            bytes_field(12, _value_info(named(f"y{position}"), dtype))
+            for position, dtype in enumerate(self.outputs)
+        ]
+        return b"".join(parts)
+
+
 @dataclass(eq=False)
 class _Request:
     """A unit to evaluate."""
 
     label: str
+    unit: _Unit
     key: bytes
-    """Opsets, the unit's nodes and constants, the codes' shape: what the result depends on."""
-    graph: onnx.GraphProto
-    """The unit alone, from "x" to "y0", "y1"..."""
+    """What the result depends on: the unit in any model."""
     codes: npt.NDArray[Any]
     """What "x" is: every code along `axis`, for every channel."""
     axis: int
@@ -74,7 +112,7 @@ class TableSet:
         def fill() -> Bytes:
             if request.results is None:
                 pending, self._pending = self._pending, []
-                _evaluate(pending, self._graph)
+                _evaluate(pending)
             if request.results is None:
                 raise InternalError(f"unit {unit.label!r}: its table was never evaluated")
             return request.results[output]
@@ -84,15 +122,12 @@ class TableSet:
     def _request(
         self, unit: NodeUnit, values: Mapping[str, DeviceValue], channel_axis: int | None
     ) -> _Request:
-        proto = onnx.GraphProto(name="unit")
         names = {"": ""}
         inside = {name for node in unit.nodes for name in node.outputs}
+        outputs = [one.name for one in unit.outputs if one.name]
+        names.update((name, f"y{position}") for position, name in enumerate(outputs))
         inputs = set()
-        for position, name in enumerate(one.name for one in unit.outputs if one.name):
-            names[name] = f"y{position}"
-            proto.output.add(name=f"y{position}").type.tensor_type.elem_type = (
-                self._graph.dtype(name) or onnx.TensorProto.UINT8
-            )
+        constants = []
         for node in unit.nodes:
             for name in node.inputs:
                 if name in names or name in inside:
@@ -103,28 +138,52 @@ class TableSet:
                     inputs.add(name)
                 else:
                     names[name] = f"c{len(names)}"
-                    proto.initializer.append(numpy_helper.from_array(array, names[name]))
-        for node in unit.nodes:
-            copy = proto.node.add()
-            copy.CopyFrom(node.proto)
-            copy.name = ""
-            del copy.input[:], copy.output[:]
-            copy.input.extend(names[name] for name in node.inputs)
-            copy.output.extend(names.setdefault(name, f"v{len(names)}") for name in node.outputs)
+                    dtype = _ELEMENT_TYPES[array.dtype]
+                    constants.append((names[name], array.tobytes(), array.shape, dtype))
         if len(inputs) != 1:
             raise InternalError(f"unit {unit.label!r} depends on {sorted(inputs)}: no table")
+        for node in unit.nodes:
+            for name in node.outputs:
+                names.setdefault(name, f"v{len(names)}")
         (source,) = inputs
         value = values[source]
         channels = None if channel_axis is None else value.shape[channel_axis]
         codes, axis = _codes(len(value.shape), channel_axis, channels, value.signed)
-        proto.input.append(
-            onnx.helper.make_tensor_value_info(
-                "x", onnx.helper.np_dtype_to_tensor_dtype(codes.dtype), codes.shape
-            )
+        alone = _Unit(
+            b"".join(_opset(*one) for one in sorted(self._graph.opsets.items())),
+            tuple(
+                (
+                    tuple(names[name] for name in node.inputs),
+                    tuple(names[name] for name in node.outputs),
+                    _function(node),
+                )
+                for node in unit.nodes
+            ),
+            tuple(constants),
+            tuple(ElementType(self._graph.dtype(name) or ElementType.UINT8) for name in outputs),
+            codes.shape,
+            value.signed,
         )
-        opsets = repr(sorted(self._graph.opsets.items())).encode()
-        key = opsets + proto.SerializeToString(deterministic=True)
-        return _Request(unit.label, key, proto, codes, axis, channels)
+        return _Request(unit.label, alone, alone.opsets + alone.message(""), codes, axis, channels)
+
+
+def _opset(domain: str, version: int) -> bytes:
+    return bytes_field(8, bytes_field(1, domain) + integer_field(2, version))
+
+
+def _function(node: Node) -> bytes:
+    """The fields of a NodeProto that say what the node computes: type, attributes and domain."""
+    return b"".join(
+        bytes_field(at, view(value)) for at, value in fields(node.message) if at in (4, 5, 7)
+    )
+
+
+def _value_info(name: str, dtype: ElementType, shape: tuple[int, ...] | None = None) -> bytes:
+    tensor = integer_field(1, dtype)
+    if shape is not None:
+        dims = (bytes_field(1, integer_field(1, dim)) for dim in shape)
+        tensor += bytes_field(2, b"".join(dims))
+    return bytes_field(1, name) + bytes_field(2, bytes_field(1, tensor))
 
 
 def _codes(
@@ -152,15 +211,15 @@ def flip_back(stored: Bytes) -> npt.NDArray[np.int8]:
     return (stored ^ np.uint8(0x80)).view(np.int8)
 
 
-def _evaluate(requests: Sequence[_Request], graph: Graph) -> None:
+def _evaluate(requests: Sequence[_Request]) -> None:
     """Fill in the results of all requests with one session, or find the one that fails."""
     distinct = list({request.key: request for request in requests}.values())
     try:
-        found = dict(zip((one.key for one in distinct), _run(distinct, graph), strict=True))
+        found = dict(zip((one.key for one in distinct), _run(distinct), strict=True))
     except Exception as error:
         if len(requests) > 1:
             for request in requests:
-                _evaluate([request], graph)
+                _evaluate([request])
             return
         raise CompileError(
             f"unit {requests[0].label!r}: ONNX Runtime's CPU provider cannot evaluate it: {error}"
@@ -170,31 +229,23 @@ def _evaluate(requests: Sequence[_Request], graph: Graph) -> None:
         _CACHE.put(request.key, request.results)
 
 
-def _run(requests: Sequence[_Request], graph: Graph) -> Iterable[tuple[Bytes, ...]]:
+def _run(requests: Sequence[_Request]) -> Iterable[tuple[Bytes, ...]]:
     import onnxruntime as ort
 
-    model = onnx.ModelProto(ir_version=_IR_VERSION)
-    model.graph.name = "tables"
-    for domain, version in graph.opsets.items():
-        model.opset_import.add(domain=domain, version=version)
-    for position, request in enumerate(requests):
-        prefixed = onnx.compose.add_prefix_graph(request.graph, f"{position}/")
-        for field in ("node", "initializer", "input", "output"):
-            getattr(model.graph, field).extend(getattr(prefixed, field))
+    parts = [request.unit.message(f"{i}/") for i, request in enumerate(requests)]
+    graph = bytes_field(7, b"".join((bytes_field(2, "tables"), *parts)))
+    model = integer_field(1, _IR_VERSION) + graph + requests[0].unit.opsets
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     feeds = {f"{i}/x": request.codes for i, request in enumerate(requests)}
-    outputs = dict(
-        zip((one.name for one in model.graph.output), session.run(None, feeds), strict=True)
-    )
-    for position, request in enumerate(requests):
+    names = [one.name for one in session.get_outputs()]
+    outputs = dict(zip(names, session.run(names, feeds), strict=True))
+    for i, request in enumerate(requests):
         yield tuple(
-            _table(np.asarray(outputs[f"{position}/{one.name}"]), request)
-            for one in request.graph.output
+            _table(np.asarray(outputs[f"{i}/y{position}"]), request)
+            for position in range(len(request.unit.outputs))
         )
 
 

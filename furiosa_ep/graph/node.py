@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnx
+if TYPE_CHECKING:
+    import onnx
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,21 @@ class Node:
     """Names of the values; "" for an optional input that is absent."""
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
-    """By name: int, float, str, lists of them, ndarray for a tensor, GraphProto for a subgraph."""
-    proto: onnx.NodeProto
+    """By name: int, float, str, lists of them, ndarray for a tensor; bytes for what else there is,
+    such as the GraphProto of a subgraph."""
+    captured: frozenset[str] | None
+    """The values that its subgraphs read from outside; None where it has no subgraph."""
+    message: memoryview
+    """The serialized NodeProto."""
+
+    @property
+    def proto(self) -> "onnx.NodeProto":
+        """The NodeProto, read anew."""
+        import onnx
+
+        proto = onnx.NodeProto()
+        proto.ParseFromString(bytes(self.message))
+        return proto
 
     def input(self, position: int) -> str:
         """The name of one input, "" where it is absent."""

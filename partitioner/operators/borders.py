@@ -1,8 +1,6 @@
 """QuantizeLinear and DequantizeLinear on their own: where float values enter and leave the NPU."""
 
-from onnx import TensorProto
-
-from furiosa_ep.graph import Graph, QuantParams
+from furiosa_ep.graph import ElementType, Graph, QuantParams
 from furiosa_ep.partitioner.operators.rules import (
     EIGHT_BIT,
     QUANTIZE_MODEL,
@@ -27,7 +25,7 @@ ONE_SCALE = "Quantize activations with one constant scale for the whole tensor."
 def float_input(unit: NodeUnit, graph: Graph) -> str | None:
     """The value to quantize must be float32."""
     name = unit.node.inputs[0]
-    return None if graph.dtype(name) == TensorProto.FLOAT else describe(name, graph)
+    return None if graph.dtype(name) == ElementType.FLOAT else describe(name, graph)
 
 
 @constraint(DeclineCode.DTYPE, "Insert a Cast to float32.")
@@ -35,7 +33,7 @@ def float_output(unit: NodeUnit, graph: Graph) -> str | None:
     """The result must be float32."""
     name = unit.node.outputs[0]
     dtype = graph.dtype(name)
-    return None if dtype in (TensorProto.FLOAT, None) else describe(name, graph)
+    return None if dtype in (ElementType.FLOAT, None) else describe(name, graph)
 
 
 @constraint(DeclineCode.DTYPE, QUANTIZE_MODEL)
@@ -69,7 +67,7 @@ def border_params(unit: NodeUnit, builder: Builder) -> QuantParams:
     node, graph = unit.node, builder.graph
     scale, zero_point = graph.constant(node.inputs[1]), graph.constant(node.input(2))
     quantizes = node.op_type == "QuantizeLinear"
-    signed = graph.dtype(node.outputs[0] if quantizes else node.inputs[0]) == TensorProto.INT8
+    signed = graph.dtype(node.outputs[0] if quantizes else node.inputs[0]) == ElementType.INT8
     if scale is None:
         raise ValueError(f"{node.label}: expected a constant scale")
     zero = 0 if zero_point is None else int(zero_point.reshape(-1)[0])

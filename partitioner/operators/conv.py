@@ -2,9 +2,8 @@
 
 import numpy as np
 import numpy.typing as npt
-from onnx import TensorProto
 
-from furiosa_ep.graph import DeviceValue, Graph, QuantParams
+from furiosa_ep.graph import DeviceValue, ElementType, Graph, QuantParams
 from furiosa_ep.partitioner.operators.emitting import params_of
 from furiosa_ep.partitioner.operators.numerics import requantize_multiplier
 from furiosa_ep.partitioner.operators.rules import (
@@ -71,7 +70,7 @@ def integer_bias(unit: NodeUnit, graph: Graph) -> str | None:
         return None
     bias = operand(unit, 2)
     zeros = bias.zero_points is None or not bias.zero_points.any()
-    if graph.dtype(bias.name) != TensorProto.INT32 or bias.scales is None or not zeros:
+    if graph.dtype(bias.name) != ElementType.INT32 or bias.scales is None or not zeros:
         return describe(bias, graph)
     return None
 

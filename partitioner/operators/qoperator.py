@@ -8,9 +8,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
-from onnx import TensorProto
-
-from furiosa_ep.graph import Graph, QuantParams
+from furiosa_ep.graph import ElementType, Graph, QuantParams
 from furiosa_ep.partitioner.operators import arithmetic, conv, joining, matmul, pool, reduce, tables
 from furiosa_ep.partitioner.operators.emitting import Lowering, params_of, transpose
 from furiosa_ep.partitioner.operators.rules import UNARY, describe
@@ -40,7 +38,7 @@ def _output(unit: NodeUnit, graph: Graph, position: int) -> Operand:
     """The output, whose scale and zero point are the inputs from a position on."""
     name = unit.node.outputs[0]
     scale, zero_point = unit.node.input(position), unit.node.input(position + 1)
-    dtype = graph.dtype(name) or TensorProto.UINT8
+    dtype = graph.dtype(name) or ElementType.UINT8
     return Operand(name, quant_params(graph, scale, zero_point, dtype) if scale else None)
 
 

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from onnx import TensorProto
 
-from furiosa_ep.graph import DeviceValue, Graph, QuantParams
+from furiosa_ep.graph import DeviceValue, ElementType, Graph, QuantParams
 from furiosa_ep.kernels.reference.resize_linear import (
     FIXED,
     FLOAT,
@@ -274,7 +273,7 @@ def quantized_if_linear(unit: NodeUnit, graph: Graph) -> str | None:
         return None
     x, y = unit.inputs[0], unit.outputs[0]
     if quantization(x, graph) is None:
-        return describe(x, graph) if graph.dtype(x.name) != TensorProto.UINT8 else None
+        return describe(x, graph) if graph.dtype(x.name) != ElementType.UINT8 else None
     return describe(y, graph) if y.params is None else None
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
 
-from furiosa_ep.graph import Graph, QuantParams
+from furiosa_ep.graph import ElementType, Graph, QuantParams
+from furiosa_ep.graph.element_type import element_name
 from furiosa_ep.partitioner.shape_arithmetic import known_at_compile_time
 from furiosa_ep.partitioner.support import (
     Constraint,
@@ -17,7 +17,7 @@ from furiosa_ep.partitioner.support import (
     constraint,
 )
 
-EIGHT_BIT = (TensorProto.UINT8, TensorProto.INT8)
+EIGHT_BIT = (ElementType.UINT8, ElementType.INT8)
 MAX_RANK = 8
 """The highest rank of a tensor on the NPU."""
 
@@ -29,7 +29,7 @@ INFER_SHAPES = "Run shape inference on the model, or give its inputs shapes."
 
 def dtype_name(dtype: int | None) -> str:
     """The ONNX name of an element type in lower case."""
-    return "unknown" if not dtype else str(TensorProto.DataType.Name(dtype)).lower()
+    return "unknown" if not dtype else element_name(dtype)
 
 
 def describe(operand: Operand | str, graph: Graph) -> str:
@@ -60,7 +60,7 @@ def quantization(one: Operand, graph: Graph) -> QuantParams | None:
     if one.scales is None or one.scales.size != 1 or dtype not in EIGHT_BIT:
         return None
     zero_point = 0 if one.zero_points is None else int(one.zero_points.reshape(-1)[0])
-    return QuantParams(np.float32(one.scales.reshape(-1)[0]), zero_point, dtype == TensorProto.INT8)
+    return QuantParams(np.float32(one.scales.reshape(-1)[0]), zero_point, dtype == ElementType.INT8)
 
 
 def is_constant(one: Operand, graph: Graph) -> bool:
@@ -115,8 +115,8 @@ def eight_bit(unit: NodeUnit, graph: Graph) -> str | None:
     one = operand(unit, 0)
     if quantization(one, graph) is not None:
         for position, output in enumerate(unit.outputs):
-            dtype = graph.dtype(output.name) if output.name else TensorProto.FLOAT
-            if output.params is None and dtype not in (TensorProto.FLOAT, None):
+            dtype = graph.dtype(output.name) if output.name else ElementType.FLOAT
+            if output.params is None and dtype not in (ElementType.FLOAT, None):
                 return f"output {position} is {_quantization_text(output, graph)}"
         return None
     if graph.dtype(one.name) not in EIGHT_BIT or one.scales is not None:
@@ -246,7 +246,7 @@ def inference(unit: NodeUnit, graph: Graph) -> str | None:
 def float_between(unit: NodeUnit, graph: Graph) -> str | None:
     """Between DequantizeLinear and QuantizeLinear, values must be float32."""
     for name in (*unit.node.inputs[:1], *unit.node.outputs[:1]):
-        if graph.dtype(name) not in (TensorProto.FLOAT, None):
+        if graph.dtype(name) not in (ElementType.FLOAT, None):
             return describe(name, graph)
     return None
 

@@ -18,7 +18,7 @@ import onnx
 
 import furiosa_ep.compiler
 from furiosa_ep.device_emulator.library import checksum
-from furiosa_ep.graph.graph import Graph, tensor_to_array
+from furiosa_ep.graph import Graph
 from furiosa_ep.options import Options
 from furiosa_ep.program import Binding, Command, DType, Program, Storage, Tensor
 
@@ -70,11 +70,12 @@ def partition_model(model: bytes, options: Options) -> Report:
     _fail("partition")
     proto = onnx.load_model_from_string(model)
     behaviour.models.append(proto)
+    graph = Graph.from_bytes(model)
     behaviour.constants.append(
-        {one.name: np.array(tensor_to_array(one)) for one in proto.graph.initializer}
+        {one.name: np.array(graph.constant(one.name)) for one in proto.graph.initializer}
     )
     behaviour.options.append(options)
-    nodes = Graph.from_bytes(model).nodes
+    nodes = graph.nodes
     claimed = tuple(
         node.index
         for node in nodes
