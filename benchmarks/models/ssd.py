@@ -17,8 +17,7 @@ BACKBONE = (
 )
 """Channels and stride of each depthwise-separable layer."""
 FIRST_LEVEL = 10
-"""The backbone's layer, counted from 0, that boxes are first predicted from; the last one is next.
-"""
+"""The layer of the backbone, from 0, whose image is the first with boxes; the last's is next."""
 EXTRA = ((256, 512), (128, 256), (128, 256), (64, 128))
 """Inner and outer channels of each layer that halves the size behind the backbone."""
 ANCHORS = (3, 6, 6, 6, 6, 6)
