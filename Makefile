@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILD := build
 DEMO := $(BUILD)/demo
+BENCH := $(BUILD)/bench
 
 # What the native library, and so the installation, is made of.
 NATIVE := CMakeLists.txt $(wildcard tests/native/CMakeLists.txt) furiosa_ep/provider/native/exports.map \
@@ -16,7 +17,7 @@ CXX_SOURCES = $(shell find kernels device_emulator furiosa_ep/provider furiosa_e
   -name '*.cc' -o -name '*.h')
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint format sanitize sanitize-address sanitize-thread wheel check-wheel clean help
+.PHONY: demo test lint format sanitize sanitize-address sanitize-thread bench wheel check-wheel clean help
 
 help:
 	@echo 'make demo      run a real OCR application on the emulated NPU (pictures in $(DEMO))'
@@ -24,6 +25,7 @@ help:
 	@echo 'make lint      check style, types and formatting'
 	@echo 'make format    format the sources'
 	@echo 'make sanitize  run the native tests under the address, undefined-behaviour and thread sanitizers'
+	@echo 'make bench     race against ONNX Runtime and OpenVINO (results in $(BENCH); takes half an hour)'
 	@echo 'make wheel     build the wheel into dist/ (make check-wheel also installs and tries it)'
 	@echo 'make clean     remove everything that make has made'
 
@@ -58,6 +60,10 @@ $(VENV)/.demo: $(VENV)/.installed examples/ocr/requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python rapidocr-onnxruntime==1.4.4
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --group bench
+	@touch $@
+
 demo: $(VENV)/.demo
 	$(BIN)/python examples/ocr/demo.py --folder $(DEMO)
 
@@ -85,6 +91,12 @@ sanitize-address sanitize-thread: sanitize-%: $(VENV)/.installed
 	  -DFURIOSA_SANITIZE=$(SANITIZERS) -DFURIOSA_NATIVE_TESTS=ON
 	$(BIN)/cmake --build $(BUILD)/$* --parallel $(JOBS)
 	$(BIN)/ctest --test-dir $(BUILD)/$* --output-on-failure --no-tests=error
+
+bench: $(VENV)/.bench
+	$(BIN)/cmake -S . -B $(BENCH)/native -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+	  -DCMAKE_BUILD_TYPE=Release -DFURIOSA_NATIVE_BENCHMARKS=ON
+	$(BIN)/cmake --build $(BENCH)/native --parallel $(JOBS) --target furiosa_peak
+	$(BIN)/python -m benchmarks --output $(BENCH) $(BENCH_ARGS)
 
 wheel: $(VENV)/.created
 	rm -f dist/*.whl

@@ -1,0 +1,43 @@
+"""The models of the race in every kind that an engine takes, built once and kept in a folder."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+import furiosa_ep.quantization
+from benchmarks.models import TOPOLOGIES
+from furiosa_ep.quantization import quantize_model
+
+PRESETS = {"uint8": "default", "int8": "int8"}
+"""The quantizer's preset for each kind of model; float32 stays as it is built."""
+KINDS = (*PRESETS, "float32")
+
+
+def feeds(model: onnx.ModelProto, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random inputs of the model: normally distributed, as normalised photographs are."""
+    random = np.random.default_rng(seed)
+    return {
+        value.name: random.normal(
+            size=[dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        ).astype(np.float32)
+        for value in model.graph.input
+    }
+
+
+def prepare(name: str, batch: int, kind: str, folder: Path) -> bytes:
+    """The model as bytes, from `folder` if it has been built there by the same quantizer."""
+    model = TOPOLOGIES[name](batch)
+    data: bytes = model.SerializeToString(deterministic=True)
+    if kind == "float32":
+        return data
+    digest = hashlib.sha256(data)
+    for source in sorted(Path(furiosa_ep.quantization.__path__[0]).glob("*.py")):
+        digest.update(source.read_bytes())
+    path = folder / f"{name}-{batch}-{kind}-{digest.hexdigest()[:16]}.onnx"
+    if not path.exists():
+        quantized = quantize_model(model, [feeds(model)], PRESETS[kind])
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(quantized.SerializeToString())
+    return path.read_bytes()
