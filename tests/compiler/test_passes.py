@@ -45,6 +45,28 @@ def test_functions_of_two_values_stay() -> None:
     assert optimized(m.output(y)) == ["Lookup", "Mul", "Add"]
 
 
+def test_a_constant_for_each_channel_is_a_table_for_each() -> None:
+    m = Maker()
+    x = m.conv(m.input(1, 3, 16, 16), 5)
+    bias = m.constant(np.arange(5, dtype=np.uint8).reshape(5, 1, 1))
+    scale = m.constant(np.arange(100, 200, 20, dtype=np.uint8).reshape(1, 5, 1, 1))
+    y = m.lookup(m.mul(scale, m.add(x, bias)), 1)
+    assert optimized(m.output(y)) == ["Conv"]
+
+
+@pytest.mark.parametrize(
+    ("image", "constant"),
+    [((5, 16, 15), (5, 1, 1)), ((5, 16, 16), (16, 1)), ((5, 16, 16), (5, 16, 16)), ((5,), (5,))],
+    ids=["too few pixels", "of each row", "of each element", "no image"],
+)
+def test_a_constant_that_is_not_of_each_channel_stays(
+    image: tuple[int, ...], constant: tuple[int, ...]
+) -> None:
+    m = Maker()
+    values = np.arange(np.prod(constant)).astype(np.uint8).reshape(constant)
+    assert optimized(m.output(m.add(m.input(1, *image), m.constant(values)))) == ["Add"]
+
+
 def test_a_function_that_changes_the_shape_stays() -> None:
     m = Maker()
     x = m.input(3, 1)

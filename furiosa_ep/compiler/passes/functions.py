@@ -1,6 +1,7 @@
 """Elementwise operations whose operands are functions of one 8-bit value are functions of it."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from furiosa_ep.kernels.reference import REFERENCE
 from furiosa_ep.program import OPCODES, DType
 
 _KINDS = frozenset({"Add", "Mul", "Expression"})
+_CODES = 256
+_CHANNEL_AXIS = 1
 _DEPTH = 16
 """How many lookups before an operand are searched for the value."""
 
@@ -24,8 +27,8 @@ _Function = Table | npt.NDArray[Any] | None
 def merge_functions(graph: DeviceGraph) -> None:
     """Make a Lookup of an Add, Mul or Expression that is a function of one 8-bit value.
 
-    Its operands are that value, lookups of it, and constants of one element: x * sigmoid(x)
-    becomes one table.
+    Its operands are that value, lookups of it, and constants of one element, or of one for each
+    channel of large images: x * sigmoid(x) becomes one table, and so does x + bias.
     """
     uses = Uses.of(graph)
     for operation in graph.operations:
@@ -35,7 +38,7 @@ def merge_functions(graph: DeviceGraph) -> None:
         if found is None:
             continue
         source, functions = found
-        table = _table(operation.kind, elementwise_attributes(operation), functions)
+        table = _table(operation, functions)
         operation.kind, operation.inputs = "Lookup", [source]
         operation.attributes = {"table": table}
 
@@ -45,7 +48,8 @@ def _common_source(
 ) -> tuple[DeviceValue, Sequence[_Function]] | None:
     """The nearest value that all operands are functions of, and the functions."""
     operands = [value for value in operation.inputs if value is not None]
-    if any(one.constant is not None and one.constant.size != 1 for one in operands):
+    constants = [one.constant for one in operands if one.constant is not None]
+    if not all(one.size == 1 or _by_channel(one, operation.output.shape) for one in constants):
         return None
     chains = [_lookups(one, uses) for one in operands if one.constant is None]
     for source in chains[0] if chains else ():
@@ -56,6 +60,17 @@ def _common_source(
                 for one in operands
             ]
     return None
+
+
+def _by_channel(constant: npt.NDArray[Any], shape: Sequence[int]) -> bool:
+    """Whether a constant has an element for each channel of images of `shape`.
+
+    Also, whether the images have more pixels than a table has codes: it pays to fill one.
+    """
+    padded = (1,) * (len(shape) - constant.ndim) + constant.shape
+    channels = shape[_CHANNEL_AXIS] if len(shape) > _CHANNEL_AXIS + 1 else 0
+    expected = [channels if axis == _CHANNEL_AXIS else 1 for axis in range(len(shape))]
+    return list(padded) == expected and math.prod(shape) >= _CODES * channels
 
 
 def _lookups(value: DeviceValue, uses: Uses) -> dict[DeviceValue, tuple[Table, ...]]:
@@ -87,15 +102,20 @@ def _composed(tables: Sequence[Table]) -> Table | None:
     return first
 
 
-def _table(kind: str, attributes: Mapping[str, Any], functions: Sequence[_Function]) -> Table:
+def _table(operation: Operation, functions: Sequence[_Function]) -> Table:
     """The table of an operation, computed by its reference kernel on all codes."""
-    operands: list[npt.NDArray[Any] | None] = [None] * len(OPCODES[OPCODE[kind]].inputs)
+    opcode = OPCODE[operation.kind]
+    constants = [one for one in functions if isinstance(one, np.ndarray)]
+    channels = max((one.size for one in constants), default=1)
+    operands: list[npt.NDArray[Any] | None] = [None] * len(OPCODES[opcode].inputs)
     for position, function in enumerate(functions):
         if isinstance(function, np.ndarray):
-            operands[position] = np.broadcast_to(function.reshape(1), 256)
+            values: npt.NDArray[Any] = function.reshape(-1, 1)
         else:
-            codes = np.arange(256, dtype=np.uint8)
-            operands[position] = codes if function is None else function.values
-    result = np.empty(256, np.uint8)
-    REFERENCE[OPCODE[kind]](operands, attributes, result)
-    return Table(lambda: result)
+            values = np.arange(_CODES, dtype=np.uint8) if function is None else function.values
+        operands[position] = np.broadcast_to(values, (channels, _CODES))
+    result = np.empty((channels, _CODES), np.uint8)
+    REFERENCE[opcode](operands, elementwise_attributes(operation), result)
+    if channels == 1:
+        return Table(lambda: result[0])
+    return Table(lambda: result, _CHANNEL_AXIS)
