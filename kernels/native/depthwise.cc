@@ -16,9 +16,10 @@ size_t parts_for(size_t columns) { return columns > 32 ? 1 : columns > 16 ? 2 : 
 DepthwiseRowKernel depthwise_row_kernel([[maybe_unused]] Isa isa, const Window& window) {
   if (window.dilation_w != 1) return nullptr;
 #if defined(__x86_64__)
-  if (isa >= Isa::kAvx512Vnni) {
-    return depthwise_row_kernel_avx512vnni(window.kernel_h, window.kernel_w, window.stride_w);
-  }
+  const auto kernel = isa >= Isa::kAvx512Vnni ? depthwise_row_kernel_avx512vnni
+                      : isa >= Isa::kAvxVnni  ? depthwise_row_kernel_avxvnni
+                                              : depthwise_row_kernel_avx2;
+  if (isa >= Isa::kAvx2) return kernel(window.kernel_h, window.kernel_w, window.stride_w);
 #endif
   return nullptr;
 }

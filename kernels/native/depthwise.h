@@ -49,6 +49,9 @@ using DepthwiseRowKernel = void (*)(const DepthwiseRows& rows);
 
 // The kernel for a window, or nullptr where there is none. Dilation along rows is 1.
 DepthwiseRowKernel depthwise_row_kernel(Isa isa, const Window& window);
+DepthwiseRowKernel depthwise_row_kernel_avx2(int64_t kernel_h, int64_t kernel_w, int64_t stride_w);
+DepthwiseRowKernel depthwise_row_kernel_avxvnni(int64_t kernel_h, int64_t kernel_w,
+                                                int64_t stride_w);
 DepthwiseRowKernel depthwise_row_kernel_avx512vnni(int64_t kernel_h, int64_t kernel_w,
                                                    int64_t stride_w);
 

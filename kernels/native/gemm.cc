@@ -5,6 +5,7 @@ namespace furiosa::kernels {
 const PanelKernels& gemm_kernels([[maybe_unused]] Isa isa) {
 #if defined(__x86_64__)
   if (isa >= Isa::kAvx512Vnni) return gemm_avx512vnni;
+  if (isa >= Isa::kAvxVnni) return gemm_avxvnni;
   if (isa >= Isa::kAvx2) return gemm_avx2;
 #endif
   return gemm_scalar;
@@ -13,6 +14,7 @@ const PanelKernels& gemm_kernels([[maybe_unused]] Isa isa) {
 const PanelKernels& depthwise_kernels([[maybe_unused]] Isa isa) {
 #if defined(__x86_64__)
   if (isa >= Isa::kAvx512Vnni) return depthwise_avx512vnni;
+  if (isa >= Isa::kAvxVnni) return depthwise_avxvnni;
   if (isa >= Isa::kAvx2) return depthwise_avx2;
 #endif
   return depthwise_scalar;

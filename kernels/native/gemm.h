@@ -74,6 +74,7 @@ const PanelKernels& depthwise_kernels(Isa isa);
 // One line per instruction set that has kernels of its own.
 extern const PanelKernels gemm_scalar, depthwise_scalar;
 extern const PanelKernels gemm_avx2, depthwise_avx2;
+extern const PanelKernels gemm_avxvnni, depthwise_avxvnni;
 extern const PanelKernels gemm_avx512vnni, depthwise_avx512vnni;
 
 }  // namespace furiosa::kernels

@@ -6,43 +6,69 @@
 #include <string>
 #include <string_view>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace furiosa {
 namespace {
 
-constexpr const char* kNames[] = {"scalar", "avx2", "avxvnni", "avx512vnni"};
+constexpr const char* kNames[] = {"scalar", "avx2", "avxvnni", "avx512vnni", "neon"};
+constexpr Isa kLast = Isa::kNeon;
 
-// Every level includes those below it, but AVX-512 VNNI does not imply AVX-VNNI: that level is
-// for CPUs without AVX-512, and it is accepted only where CPUID reports it.
-bool has_avxvnni() {
 #if defined(__x86_64__)
-  unsigned eax = 7, ebx = 0, ecx = 1, edx = 0;
-  __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
-  return (eax & (1u << 4)) != 0;
-#else
-  return false;
-#endif
+
+bool has_avx_vnni() {
+  unsigned eax, ebx, ecx, edx;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & (1u << 4)) != 0;
 }
 
-Isa detect() {
-#if defined(__x86_64__)
+// Whether this CPU and its operating system have the instruction set. AVX-512 VNNI does not imply
+// AVX-VNNI.
+bool available(Isa isa) {
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (!avx2) return Isa::kScalar;
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
-  if (avx512) return Isa::kAvx512Vnni;
-  return has_avxvnni() ? Isa::kAvxVnni : Isa::kAvx2;
-#else
-  return Isa::kScalar;
-#endif
+  switch (isa) {
+    case Isa::kScalar:
+      return true;
+    case Isa::kAvx2:
+      return avx2;
+    case Isa::kAvxVnni:
+      return avx2 && has_avx_vnni();
+    case Isa::kAvx512Vnni:
+      return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
+    case Isa::kNeon:
+      return false;
+  }
+  return false;
 }
 
-// Whether this CPU has the instruction set.
-bool available(Isa isa) { return isa <= detected_isa() && (isa != Isa::kAvxVnni || has_avxvnni()); }
+#elif defined(__aarch64__) && defined(__linux__)
+
+// The kernels for NEON need its dot products.
+bool available(Isa isa) {
+  return isa == Isa::kScalar || (isa == Isa::kNeon && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0);
+}
+
+#else
+
+bool available(Isa isa) { return isa == Isa::kScalar; }
+
+#endif
+
+Isa detect() {
+  int level = static_cast<int>(kLast);
+  while (!available(static_cast<Isa>(level))) --level;
+  return static_cast<Isa>(level);
+}
 
 std::optional<Isa> find(std::string_view name) {
-  for (int level = 0; level <= static_cast<int>(Isa::kAvx512Vnni); ++level) {
+  for (int level = 0; level <= static_cast<int>(kLast); ++level) {
     if (name == kNames[level]) return static_cast<Isa>(level);
   }
   return std::nullopt;
@@ -64,7 +90,8 @@ Selection select() {
                       " at best; using it"};
   }
   return {best, std::string("FURIOSA_ISA=") + wanted +
-                    ": expected one of scalar, avx2, avxvnni, avx512vnni; using " + isa_name(best)};
+                    ": expected one of scalar, avx2, avxvnni, avx512vnni, neon; using " +
+                    isa_name(best)};
 }
 
 const Selection& selection() {

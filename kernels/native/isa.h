@@ -3,14 +3,15 @@
 
 namespace furiosa {
 
-// Instruction sets that kernels are written for, each a superset of those before it.
-enum class Isa { kScalar = 0, kAvx2 = 1, kAvxVnni = 2, kAvx512Vnni = 3 };
+// Instruction sets that kernels are written for, better ones later. Those of x86-64 include what is
+// before them: where a set has no kernel of its own, that of an earlier one will do.
+enum class Isa { kScalar = 0, kAvx2 = 1, kAvxVnni = 2, kAvx512Vnni = 3, kNeon = 4 };
 
 // The best instruction set of this CPU.
 Isa detected_isa();
 
 // The instruction set in use: detected_isa(), or what FURIOSA_ISA names if this CPU has it
-// (scalar, avx2, avxvnni, avx512vnni). Read once, unless force_isa() says otherwise.
+// (scalar, avx2, avxvnni, avx512vnni, neon). Read once, unless force_isa() says otherwise.
 Isa active_isa();
 
 // Makes the named instruction set the active one for what is prepared from now on; nullptr goes

@@ -15,7 +15,7 @@ from furiosa_ep.program import Binding, Command, DType, Program, Storage, Tensor
 from tests.device_emulator.guarded import GuardedBuffer
 
 Array = npt.NDArray[Any]
-ISAS = ("scalar", "avx2", "avx512vnni")
+ISAS = ("scalar", "avx2", "avxvnni", "avx512vnni", "neon")
 CANARY = 0xA5
 
 

@@ -12,7 +12,7 @@ from furiosa_ep.program import Binding, Command, DType, Program, Storage, Tensor
 from tests.kernels.conv_case import CANARY, assert_same, run_into
 
 Array = npt.NDArray[Any]
-ISAS = ("scalar", "avx2", "avx512vnni")
+ISAS = ("scalar", "avx2", "avxvnni", "avx512vnni", "neon")
 _DTYPES = {"f": DType.F32, "B": DType.U8, "b": DType.I8, "h": DType.I16, "i": DType.I32}
 
 

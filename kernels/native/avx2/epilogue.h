@@ -1,104 +1,209 @@
 #ifndef FURIOSA_KERNELS_NATIVE_AVX2_EPILOGUE_H_
 #define FURIOSA_KERNELS_NATIVE_AVX2_EPILOGUE_H_
 
+// From accumulators to stored bytes, for AVX2 and AVX-VNNI. A stripe of 8 * V columns has V
+// accumulators for each row: column 4 * V * lane + 4 * v + i is element 4 * lane + i of accumulator
+// v, where a lane is 128 bits. So packing, which works within lanes, puts the bytes of a lane in
+// column order. Four accumulators are packed together: those of 4 / V rows.
+
 #include <immintrin.h>
 
-#include <cstring>
-
+#include "kernels/native/avx2/bytes.h"
+#include "kernels/native/avx2/table.h"
 #include "kernels/native/gemm.h"
 
 namespace furiosa::kernels::avx2 {
 namespace {
 
-// Rounds 32 values below 2^31, adds `zero_point` (16-bit elements) and saturates to bytes.
-// Conversion makes values below -2^31 and NaN the least int32, which saturates to 0.
-FURIOSA_INLINE __m256i round_to_bytes(const __m256 (&values)[4], __m256i zero_point) {
+// Slot of a column in a stripe of V accumulators.
+FURIOSA_INLINE size_t slot_of(size_t column, size_t v) {
+  return column % (4 * v) / 4 * 8 + column / (4 * v) * 4 + column % 4;
+}
+
+// From the order in which packing leaves bytes to row after row of columns, and back.
+template <int V>
+FURIOSA_INLINE __m256i to_rows(__m256i packed) {
+  if constexpr (V == 4) return packed;
+  if constexpr (V == 2) return _mm256_permute4x64_epi64(packed, 0xD8);
+  return _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+template <int V>
+FURIOSA_INLINE __m256i to_packed(__m256i rows) {
+  if constexpr (V == 4) return rows;
+  if constexpr (V == 2) return _mm256_permute4x64_epi64(rows, 0xD8);
+  return _mm256_permutevar8x32_epi32(rows, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+}
+
+// Rounds 32 values below 2^31, adds `shift` (16-bit elements) and saturates to bytes. Conversion
+// makes values below -2^31 and NaN the least int32, which saturates to 0.
+FURIOSA_INLINE __m256i round_to_bytes(const __m256 (&values)[4], __m256i shift) {
   const __m256i low =
       _mm256_packs_epi32(_mm256_cvtps_epi32(values[0]), _mm256_cvtps_epi32(values[1]));
   const __m256i high =
       _mm256_packs_epi32(_mm256_cvtps_epi32(values[2]), _mm256_cvtps_epi32(values[3]));
-  const __m256i bytes =
-      _mm256_packus_epi16(_mm256_adds_epi16(low, zero_point), _mm256_adds_epi16(high, zero_point));
-  return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  return _mm256_packus_epi16(_mm256_adds_epi16(low, shift), _mm256_adds_epi16(high, shift));
 }
 
-FURIOSA_INLINE void requantise_row(const PanelBlock& block, const int32_t* accumulators,
-                                   uint8_t* bytes) {
-  const int zero_point = block.epilogue->y_zero_point;
-  const __m256 high = _mm256_set1_ps(static_cast<float>(255 - zero_point));
-  for (size_t column = 0; column < block.columns; column += 32) {
+struct Requantiser {
+  __m256 low, high;
+  __m256i zero_point;
+
+  FURIOSA_INLINE explicit Requantiser(const Epilogue& epilogue)
+      : low(_mm256_set1_ps(static_cast<float>(-epilogue.y_zero_point))),
+        high(_mm256_set1_ps(static_cast<float>(255 - epilogue.y_zero_point))),
+        zero_point(_mm256_set1_epi16(epilogue.y_zero_point)) {}
+
+  FURIOSA_INLINE __m256 scale(__m256i accumulator, const float* multiplier) const {
+    const __m256 factor = _mm256_load_ps(multiplier);
+    // In this order a NaN stays one.
+    return _mm256_min_ps(high, _mm256_mul_ps(_mm256_cvtepi32_ps(accumulator), factor));
+  }
+
+  // The bytes of rows with V accumulators each.
+  template <int V>
+  FURIOSA_INLINE __m256i bytes(const __m256i (&accumulators)[4], const float* multiplier) const {
     __m256 values[4];
-    for (size_t i = 0; i < 4; ++i) {
-      const size_t at = column + 8 * i;
-      const __m256i sum = _mm256_load_si256(reinterpret_cast<const __m256i*>(accumulators + at));
-      const __m256 scaled =
-          _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_load_ps(block.scales->multiplier + at));
-      values[i] = _mm256_min_ps(high, scaled);  // in this order a NaN stays one
+    FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+      values[v] = scale(accumulators[v], multiplier + v % V * 8);
     }
-    const __m256i rounded =
-        round_to_bytes(values, _mm256_set1_epi16(static_cast<int16_t>(zero_point)));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(bytes + column), rounded);
+    return round_to_bytes(values, zero_point);
   }
-}
+};
 
-// Replaces the bytes by their sums with the residual's.
-FURIOSA_INLINE void add_residual_row(const Epilogue& epilogue, uint8_t* bytes,
-                                     const uint8_t* residual, size_t columns) {
-  const float shift = epilogue.is_signed ? 128.0f : 0.0f;
-  const __m256 high = _mm256_set1_ps(255.0f - shift), shifts = _mm256_set1_ps(shift);
-  const __m256 own_scale = _mm256_set1_ps(epilogue.conv_scale);
-  const __m256 other_scale = _mm256_set1_ps(epilogue.residual_scale);
-  const __m256 offset = _mm256_set1_ps(epilogue.residual_offset);
-  alignas(32) uint8_t other[kPanelColumns];
-  std::memcpy(other, residual, columns);
-  for (size_t column = 0; column < columns; column += 32) {
-    __m256 values[4];
-    for (size_t i = 0; i < 4; ++i) {
-      const size_t at = column + 8 * i;
-      const auto widen = [at, shifts](const uint8_t* from) {
-        const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + at));
-        return _mm256_sub_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(eight)), shifts);
-      };
-      const __m256 q = widen(bytes), r = widen(other);
-      const __m256 sum =
-          epilogue.residual_first
-              ? _mm256_fmadd_ps(r, other_scale, _mm256_fmadd_ps(q, own_scale, offset))
-              : _mm256_fmadd_ps(q, own_scale, _mm256_fmadd_ps(r, other_scale, offset));
-      values[i] = _mm256_min_ps(high, sum);
+// A byte in the low bits of this number, 2^23, is added to it.
+constexpr float kCarrier = 8388608.0f;
+
+// QLinearAdd of the convolution's bytes and the residual's, both as they are packed.
+struct Adder {
+  __m256 own_scale, other_scale, offset, high, carrier;
+  __m256i shift;
+  bool residual_first;
+
+  FURIOSA_INLINE explicit Adder(const Epilogue& epilogue)
+      : own_scale(_mm256_set1_ps(epilogue.conv_scale)),
+        other_scale(_mm256_set1_ps(epilogue.residual_scale)),
+        offset(_mm256_set1_ps(epilogue.residual_offset)),
+        high(_mm256_set1_ps(epilogue.is_signed ? 127.0f : 255.0f)),
+        carrier(_mm256_set1_ps(epilogue.is_signed ? kCarrier + 128.0f : kCarrier)),
+        shift(_mm256_set1_epi16(epilogue.is_signed ? 128 : 0)),
+        residual_first(epilogue.residual_first) {}
+
+  // Eight bytes less the shift.
+  FURIOSA_INLINE __m256 widen(__m256i half, int v) const {
+    const __m256i exponent = _mm256_set1_epi16(0x4B00);  // of kCarrier
+    const __m256i carried =
+        v % 2 == 0 ? _mm256_unpacklo_epi16(half, exponent) : _mm256_unpackhi_epi16(half, exponent);
+    return _mm256_sub_ps(_mm256_castsi256_ps(carried), carrier);
+  }
+
+  FURIOSA_INLINE __m256i operator()(__m256i own, __m256i residual) const {
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i q[2] = {_mm256_unpacklo_epi8(own, zero), _mm256_unpackhi_epi8(own, zero)};
+    const __m256i r[2] = {_mm256_unpacklo_epi8(residual, zero),
+                          _mm256_unpackhi_epi8(residual, zero)};
+    __m256 sums[4];
+    FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+      const __m256 a = widen(q[v / 2], v), b = widen(r[v / 2], v);
+      const __m256 value =
+          residual_first ? _mm256_fmadd_ps(b, other_scale, _mm256_fmadd_ps(a, own_scale, offset))
+                         : _mm256_fmadd_ps(a, own_scale, _mm256_fmadd_ps(b, other_scale, offset));
+      sums[v] = _mm256_min_ps(high, value);
     }
-    const __m256i rounded = round_to_bytes(values, _mm256_set1_epi16(epilogue.is_signed ? 128 : 0));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(bytes + column), rounded);
+    return round_to_bytes(sums, shift);
   }
-}
+};
 
-FURIOSA_INLINE void look_up_row(const uint8_t* table, size_t stride, const PanelBlock& block,
-                                uint8_t* bytes) {
-  if (table == nullptr) return;
-  table += block.first_column * stride;
-  for (size_t column = 0; column < block.columns; ++column) {
-    bytes[column] = table[column * stride + bytes[column]];
-  }
-}
+// The epilogue of a block, prepared once for all of its rows.
+class Finisher {
+ public:
+  FURIOSA_INLINE explicit Finisher(const PanelBlock& block)
+      : block_(block),
+        requantise_(*block.epilogue),
+        add_(*block.epilogue),
+        table_(block.epilogue->table_stride == 0 ? block.epilogue->table : nullptr),
+        residual_table_(block.epilogue->residual_table_stride == 0 ? block.epilogue->residual_table
+                                                                   : nullptr),
+        plain_(block.epilogue->plain() && !block.epilogue->to_float),
+        any_(block.epilogue->to_float || block.epilogue->table_stride != 0 ||
+             block.epilogue->residual_table_stride != 0) {}
 
-// Takes the accumulators of a row, kPanelColumns of them, through the epilogue.
-FURIOSA_INLINE void store_row(const PanelBlock& block, size_t row, const int32_t* accumulators) {
-  const Epilogue& epilogue = *block.epilogue;
-  if (epilogue.to_float) {
-    float* to = static_cast<float*>(block.y[row]) + block.first_column;
-    for (size_t column = 0; column < block.columns; ++column) {
-      to[column] = static_cast<float>(accumulators[column]) * block.scales->multiplier[column];
+  // Takes the accumulators of 4 / V rows from `row` on, of the stripe that starts at `column` of
+  // the panel, to what is stored.
+  template <int V>
+  FURIOSA_INLINE void store(size_t row, size_t column, const __m256i (&sums)[4]) const {
+    if (plain_) {
+      const float* multiplier = block_.scales->multiplier + column;
+      return store_bytes<V>(row, column, requantise_.bytes<V>(sums, multiplier));
     }
-    return;
+    alignas(32) int32_t spilled[32];
+    FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+      _mm256_store_si256(reinterpret_cast<__m256i*>(spilled) + v, sums[v]);
+    }
+    any_ ? store_any<V>(row, column, spilled) : store_finished<V>(row, column, spilled);
   }
-  alignas(32) uint8_t bytes[kPanelColumns];
-  requantise_row(block, accumulators, bytes);
-  look_up_row(epilogue.table, epilogue.table_stride, block, bytes);
-  if (epilogue.add_residual) {
-    add_residual_row(epilogue, bytes, block.residual[row] + block.first_column, block.columns);
-    look_up_row(epilogue.residual_table, epilogue.residual_table_stride, block, bytes);
+
+ private:
+  template <int V>
+  FURIOSA_INLINE size_t count(size_t column) const {
+    const size_t left = block_.columns - column;
+    return left < 8 * V ? left : 8 * V;
   }
-  std::memcpy(static_cast<uint8_t*>(block.y[row]) + block.first_column, bytes, block.columns);
-}
+
+  template <int V>
+  FURIOSA_INLINE void store_bytes(size_t row, size_t column, __m256i bytes) const {
+    uint8_t* to[4 / V];
+    FURIOSA_UNROLL for (size_t r = 0; r < 4 / V; ++r) {
+      to[r] = static_cast<uint8_t*>(block_.y[row + r]) + block_.first_column + column;
+    }
+    store_parts<4 / V>(to, count<V>(column), to_rows<V>(bytes));
+  }
+
+  // With tables for all channels and a residual.
+  template <int V>
+  [[gnu::noinline]] void store_finished(size_t row, size_t column, const int32_t* spilled) const {
+    __m256i sums[4];
+    FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+      sums[v] = _mm256_load_si256(reinterpret_cast<const __m256i*>(spilled) + v);
+    }
+    __m256i bytes = requantise_.bytes<V>(sums, block_.scales->multiplier + column);
+    if (table_.present()) bytes = table_[bytes];
+    if (block_.epilogue->add_residual) {
+      const uint8_t* from[4 / V];
+      FURIOSA_UNROLL for (size_t r = 0; r < 4 / V; ++r) {
+        from[r] = block_.residual[row + r] + block_.first_column + column;
+      }
+      bytes = add_(bytes, to_packed<V>(load_parts<4 / V>(from, count<V>(column))));
+      if (residual_table_.present()) bytes = residual_table_[bytes];
+    }
+    store_bytes<V>(row, column, bytes);
+  }
+
+  // All that an epilogue may have: for what is rare.
+  template <int V>
+  [[gnu::noinline]] void store_any(size_t row, size_t column, const int32_t* sums) const {
+    const Epilogue& epilogue = *block_.epilogue;
+    for (size_t r = row; r < row + 4 / V && r < block_.row_count; ++r, sums += 8 * V) {
+      for (size_t c = 0; c < count<V>(column); ++c) {
+        const size_t slot = slot_of(c, V), channel = block_.first_column + column + c;
+        const float multiplier = block_.scales->multiplier[column + slot];
+        if (epilogue.to_float) {
+          static_cast<float*>(block_.y[r])[channel] = static_cast<float>(sums[slot]) * multiplier;
+          continue;
+        }
+        const uint8_t* residual = epilogue.add_residual ? block_.residual[r] + channel : nullptr;
+        const uint8_t q = requantise(sums[slot], multiplier, epilogue.y_zero_point);
+        static_cast<uint8_t*>(block_.y[r])[channel] = finish(epilogue, q, channel, residual);
+      }
+    }
+  }
+
+  const PanelBlock& block_;
+  const Requantiser requantise_;
+  const Adder add_;
+  const Table table_, residual_table_;
+  const bool plain_, any_;
+};
 
 }  // namespace
 }  // namespace furiosa::kernels::avx2

@@ -1,25 +1,23 @@
-// gemm_avx2: bytes and weights widened to 16 bits, multiplied by vpmaddwd: vpmaddubsw would
-// saturate. Tiles of R rows by 16 columns in registers; up to kChunk channels of the rows are
-// widened at a time, for all columns. Panel: [column / 16][channel pair][16 columns][2] int16, the
-// channels of all taps in a row.
+// gemm_avx2: tiles of R rows by 8 * V columns in registers. Units are two channels, widened to 16
+// bits: up to kChunk channels of a tile's rows are widened at a time, for all columns. The channels
+// of all taps are in a row.
 
 #include <immintrin.h>
 
-#include <cstring>
-
-#include "kernels/native/avx2/epilogue.h"
-#include "kernels/native/gemm.h"
+#include "kernels/native/avx2/gemm_panel.h"
+#include "kernels/native/avx2/words.h"
 
 namespace furiosa::kernels {
 namespace {
 
-constexpr size_t kRows = 6;
-constexpr size_t kChunk = 512;
-constexpr size_t kStripe = 16;  // columns
+using avx2::Words;
+
+constexpr size_t kMostRows = 6;
+constexpr size_t kChunk = 1024;
 
 struct Rows {
-  alignas(32) int16_t widened[kRows][kChunk];
-  alignas(32) int32_t accumulators[kRows][kPanelColumns];
+  alignas(32) int16_t widened[kMostRows][kChunk];
+  alignas(32) int32_t sums[kMostRows][kPanelColumns];  // between chunks
 };
 
 // Where the next channels of a block's rows are.
@@ -29,16 +27,28 @@ struct Cursor {
 };
 
 FURIOSA_INLINE void widen(const uint8_t* from, size_t count, int16_t* to) {
-  size_t i = 0;
-  for (; i + 16 <= count; i += 16) {
+  const auto widen_at = [from, to](size_t i) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), _mm256_cvtepu8_epi16(bytes));
+  };
+  if (count >= 16) {
+    for (size_t i = 0; i + 16 < count; i += 16) widen_at(i);
+    return widen_at(count - 16);
   }
-  for (; i < count; ++i) to[i] = from[i];
+  const __m128i words = _mm_cvtepu8_epi16(
+      _mm_cvtsi64_si128(static_cast<int64_t>(avx2::load_8(from, count < 8 ? count : 8))));
+  if (count < 8) {
+    for (size_t i = 0; i < count; ++i) to[i] = from[i];
+    return;
+  }
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), words);
+  const __m128i last = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + count - 8));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to + count - 8), _mm_cvtepu8_epi16(last));
 }
 
-// Widens the next channels of rows [row, row + count) and returns how many pairs of them there are.
-size_t widen_rows(const PanelBlock& block, size_t row, size_t count, Cursor* cursor, Rows* rows) {
+// Widens the next channels of rows [row, row + count) and returns how many units they are.
+FURIOSA_INLINE size_t widen_rows(const PanelBlock& block, size_t row, size_t count, Cursor* cursor,
+                                 Rows* rows) {
   size_t filled = 0;
   while (cursor->tap < block.taps && filled < kChunk) {
     const size_t left = block.depth - cursor->channel, room = kChunk - filled;
@@ -57,97 +67,88 @@ size_t widen_rows(const PanelBlock& block, size_t row, size_t count, Cursor* cur
   return (filled + 1) / 2;
 }
 
-template <size_t R>
-void multiply(const int16_t* weights, size_t pairs, size_t column, Rows* rows) {
-  __m256i sums[R][2];
-#pragma GCC unroll 6
-  for (size_t r = 0; r < R; ++r) {
-    const auto* from = reinterpret_cast<const __m256i*>(rows->accumulators[r] + column);
-    sums[r][0] = _mm256_load_si256(from);
-    sums[r][1] = _mm256_load_si256(from + 1);
-  }
-  for (size_t pair = 0; pair < pairs; ++pair, weights += 2 * kStripe) {
-    const __m256i low = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights));
-    const __m256i high = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights) + 1);
-#pragma GCC unroll 6
-    for (size_t r = 0; r < R; ++r) {
-      int32_t two;
-      std::memcpy(&two, rows->widened[r] + 2 * pair, sizeof(two));
-      const __m256i bytes = _mm256_set1_epi32(two);
-      sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(bytes, low));
-      sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(bytes, high));
+// A chunk of a tile's channels.
+struct Chunk {
+  size_t first, units;  // in units of a panel's columns
+  bool last;
+};
+
+// Takes a chunk of rows [row, row + R) to the stripe that starts at `column`.
+template <int R, int V>
+FURIOSA_INLINE void tile(const PanelBlock& block, const avx2::Finisher& finish, size_t row,
+                         size_t column, const Chunk& chunk, size_t units, Rows* rows) {
+  __m256i sums[R][V];
+  if (chunk.first == 0) {
+    avx2::start<R, V>(block, row, column, sums);
+  } else {
+    FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
+      avx2::load_weights<V>(reinterpret_cast<const __m256i*>(rows->sums[r] + column), sums[r]);
     }
   }
-#pragma GCC unroll 6
-  for (size_t r = 0; r < R; ++r) {
-    auto* to = reinterpret_cast<__m256i*>(rows->accumulators[r] + column);
-    _mm256_store_si256(to, sums[r][0]);
-    _mm256_store_si256(to + 1, sums[r][1]);
+  const auto* weights = reinterpret_cast<const __m256i*>(block.panel + units * column * 4) +
+                        chunk.first * static_cast<size_t>(V);
+  for (size_t unit = 0; unit < chunk.units; ++unit, weights += V) {
+    __m256i held[V];
+    avx2::load_weights<V>(weights, held);
+    FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
+      const auto* from = reinterpret_cast<const uint8_t*>(rows->widened[r] + 2 * unit);
+      const __m256i words = _mm256_set1_epi32(avx2::load_word<int32_t>(from));
+      avx2::multiply<Words, R, V>(held, r, words, sums);
+    }
+  }
+  if (chunk.last) return avx2::store_tile<R, V>(finish, row, column, sums);
+  FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
+    FURIOSA_UNROLL for (int v = 0; v < V; ++v) {
+      _mm256_store_si256(reinterpret_cast<__m256i*>(rows->sums[r] + column) + v, sums[r][v]);
+    }
   }
 }
 
-size_t pairs_of(size_t taps, size_t depth) { return (taps * depth + 1) / 2; }
+size_t units_of(size_t taps, size_t depth) { return (taps * depth + 1) / 2; }
 
-template <size_t R>
-void run_rows(const PanelBlock& block, size_t row, Rows* rows) {
-  for (size_t r = 0; r < R; ++r) {
-    const uint32_t own =
-        block.row_bias == nullptr ? 0 : static_cast<uint32_t>(block.row_bias[row + r]);
-    for (size_t column = 0; column < kPanelColumns; ++column) {
-      rows->accumulators[r][column] =
-          static_cast<int32_t>(static_cast<uint32_t>(block.scales->bias[column]) + own);
+// Computes rows [row, row + R); kNarrow where the last stripe has one vector.
+template <int R, bool kNarrow>
+void run_rows(const PanelBlock& block, const avx2::Finisher& finish, size_t row, Rows* rows) {
+  const size_t units = units_of(block.taps, block.depth);
+  const size_t wide = kNarrow ? block.columns / avx2::kStripe * avx2::kStripe : block.columns;
+  Chunk chunk{0, 0, false};
+  for (Cursor cursor; !chunk.last; chunk.first += chunk.units) {
+    chunk.units = widen_rows(block, row, R, &cursor, rows);
+    chunk.last = cursor.tap == block.taps;
+    for (size_t column = 0; column < wide; column += avx2::kStripe) {
+      tile<R, 2>(block, finish, row, column, chunk, units, rows);
     }
+    if constexpr (kNarrow) tile<R, 1>(block, finish, row, wide, chunk, units, rows);
   }
-  const auto* weights = reinterpret_cast<const int16_t*>(block.panel);
-  const size_t stripe = pairs_of(block.taps, block.depth) * 2 * kStripe;
-  for (Cursor cursor; cursor.tap < block.taps;) {
-    const size_t pairs = widen_rows(block, row, R, &cursor, rows);
-    for (size_t column = 0; column < block.columns; column += kStripe) {
-      multiply<R>(weights + column / kStripe * stripe, pairs, column, rows);
-    }
-    weights += pairs * 2 * kStripe;
-  }
-  for (size_t r = 0; r < R; ++r) avx2::store_row(block, row + r, rows->accumulators[r]);
 }
 
 void run(const PanelBlock& block) {
+  const avx2::Finisher finish(block);
   Rows rows;
-  size_t row = 0;
-  for (; row + kRows <= block.row_count; row += kRows) run_rows<kRows>(block, row, &rows);
-  for (; row + 2 <= block.row_count; row += 2) run_rows<2>(block, row, &rows);
-  if (row < block.row_count) run_rows<1>(block, row, &rows);
+  const size_t rest = block.columns % avx2::kStripe;
+  if (rest >= 1 && rest <= 8) {
+    for (size_t row = 0; row < block.row_count; row += 4) {
+      run_rows<4, true>(block, finish, row, &rows);
+    }
+    return;
+  }
+  avx2::for_tiles<2, 3>(block.row_count, [&](size_t row, size_t steps) {
+    steps == 3   ? run_rows<6, false>(block, finish, row, &rows)
+    : steps == 2 ? run_rows<4, false>(block, finish, row, &rows)
+                 : run_rows<2, false>(block, finish, row, &rows);
+  });
 }
 
 size_t panel_size(size_t taps, size_t depth, size_t columns) {
-  const size_t stripes = (columns + kStripe - 1) / kStripe;
-  return stripes * pairs_of(taps, depth) * 2 * kStripe * sizeof(int16_t);
+  return avx2::gemm_panel_size(units_of(taps, depth), columns);
 }
 
-size_t slot(size_t column, size_t) { return column; }
-
 void pack(const PanelSource& source, uint8_t* panel, int32_t* column_sums) {
-  const size_t stripe = pairs_of(source.taps, source.depth) * 2 * kStripe;
-  std::memset(panel, 0, panel_size(source.taps, source.depth, source.columns));
-  for (size_t column = 0; column < source.columns; ++column) {
-    auto* to = reinterpret_cast<int16_t*>(panel) + column / kStripe * stripe + column % kStripe * 2;
-    uint32_t sum = 0;
-    size_t k = 0;
-    for (size_t tap = 0; tap < source.taps; ++tap) {
-      const uint8_t* from = source.data + static_cast<ptrdiff_t>(tap) * source.tap_stride +
-                            static_cast<ptrdiff_t>(column) * source.column_stride;
-      for (size_t channel = 0; channel < source.depth; ++channel, ++k) {
-        const auto weight = static_cast<int8_t>(*from ^ source.flip);
-        from += source.channel_stride;
-        to[k / 2 * 2 * kStripe + k % 2] = weight;
-        sum += static_cast<uint32_t>(weight);
-      }
-    }
-    if (column_sums != nullptr) column_sums[column] = static_cast<int32_t>(sum);
-  }
+  avx2::pack_gemm<Words>(source, false, panel, column_sums);
 }
 
 }  // namespace
 
-const PanelKernels gemm_avx2 = {"gemm_avx2", panel_size, pack, slot, run};
+const PanelKernels gemm_avx2 = {"gemm_avx2", panel_size, pack, avx2::gemm_slot, run};
 
 }  // namespace furiosa::kernels
