@@ -92,11 +92,14 @@ sanitize-address sanitize-thread: sanitize-%: $(VENV)/.installed
 	$(BIN)/cmake --build $(BUILD)/$* --parallel $(JOBS)
 	$(BIN)/ctest --test-dir $(BUILD)/$* --output-on-failure --no-tests=error
 
-bench: $(VENV)/.bench
+bench: $(VENV)/.bench $(BENCH)/native
+	$(BIN)/python -m benchmarks --output $(BENCH) $(BENCH_ARGS)
+
+.PHONY: $(BENCH)/native
+$(BENCH)/native: $(VENV)/.installed
 	$(BIN)/cmake -S . -B $(BENCH)/native -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
 	  -DCMAKE_BUILD_TYPE=Release -DFURIOSA_NATIVE_BENCHMARKS=ON
 	$(BIN)/cmake --build $(BENCH)/native --parallel $(JOBS) --target furiosa_peak
-	$(BIN)/python -m benchmarks --output $(BENCH) $(BENCH_ARGS)
 
 wheel: $(VENV)/.created
 	rm -f dist/*.whl

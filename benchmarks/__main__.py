@@ -26,9 +26,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="for each model and setting")
     parser.add_argument("--latency-only", action="store_true", help="batch 1, one session")
     parser.add_argument("--output", type=Path, default=Path("build/bench"))
-    parser.add_argument(
-        "--peak", type=Path, default=Path("build/bench/native/benchmarks/native/libfuriosa_peak.so")
-    )
+    Peak.add_argument(parser)
     arguments = parser.parse_args()
     engines = [
         engine
@@ -37,8 +35,7 @@ def main() -> None:
     ]
     if not any(engine.is_peer for engine in engines):
         parser.error("--engines: none of the peers is named so")
-    if not arguments.peak.exists():
-        parser.error(f"no library {arguments.peak}: build it with make bench")
+    peak = Peak.of(arguments, parser)
     furiosa_ep.register()
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
@@ -48,7 +45,7 @@ def main() -> None:
         arguments.models,
         settings,
         engines,
-        Peak(arguments.peak),
+        peak,
         arguments.seconds,
         output / "models",
     ):

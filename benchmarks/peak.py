@@ -1,5 +1,6 @@
 """The peak of the machine: how fast it multiplies when it does nothing else."""
 
+import argparse
 import ctypes
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,19 @@ class Peak:
         self._library = ctypes.CDLL(str(library))
         self._library.furiosa_peak_work.restype = ctypes.c_uint64
         self._library.furiosa_peak_run.restype = None
+
+    @staticmethod
+    def add_argument(parser: argparse.ArgumentParser) -> None:
+        """Let the command line say where the library is."""
+        folder = Path("build/bench/native/benchmarks/native")
+        parser.add_argument("--peak", type=Path, default=folder / "libfuriosa_peak.so")
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> "Peak":
+        """The library that the command line names; ends the program where it is not there."""
+        if not arguments.peak.exists():
+            parser.error(f"no library {arguments.peak}: make build/bench/native builds it")
+        return cls(arguments.peak)
 
     @property
     def available(self) -> bool:

@@ -7,10 +7,13 @@ from functools import partial
 
 import pytest
 
-from benchmarks import bursts, race, report
+from benchmarks import bursts, layers, race, report
 from benchmarks.bursts import measure
 from benchmarks.engines import Run
+from benchmarks.models.network import Network
+from benchmarks.prepare import feeds
 from benchmarks.race import NPU, Race, Result, Setting, geometric_mean
+from furiosa_ep.quantization import quantize_model
 
 
 def result(engine: str, milliseconds: float) -> Result:
@@ -94,3 +97,22 @@ def test_sessions_side_by_side_all_run(monkeypatch: pytest.MonkeyPatch) -> None:
     before = dict(calls)
     together()
     assert {name: calls[name] - before[name] for name in calls} == dict.fromkeys("ab", repeat)
+
+
+def test_the_commands_of_a_model_stand_beside_the_roof() -> None:
+    net = Network("small", (1, 3, 8, 8))
+    x = net.relu6(net.conv(net.conv(net.input, 8), 8, kernel=3, groups=8))
+    model = net.build(x)
+    data = quantize_model(model, [feeds(model)]).SerializeToString()
+    found = layers.profile(data, rate=2.0, threads=1, rounds=3)
+    assert [one.kind for one in found] == [
+        "QUANTIZE",
+        "CONV 1x1",
+        "CONV 3x3 depthwise",
+        "DEQUANTIZE",
+    ]
+    assert found[1].roof == 8 * 8 * 3 * 8 / 2
+    assert found[3].bytes == 8 * 8 * 8 * (1 + 4)
+    lines = layers.table(found, "lost", top=2).splitlines()
+    assert lines[0].startswith("4 commands, ")
+    assert len([line for line in lines if re.match(r"\| [0-9]", line)]) == 2
