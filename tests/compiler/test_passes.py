@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -5,7 +7,7 @@ from furiosa_ep.compiler.codegen.registry import EMITTERS
 from furiosa_ep.compiler.errors import InternalError
 from furiosa_ep.compiler.opcodes import OPCODE, add_coefficients
 from furiosa_ep.compiler.verify import KINDS, verify
-from furiosa_ep.graph import DeviceGraph, QuantParams, Table
+from furiosa_ep.graph import DeviceGraph, DeviceValue, QuantParams, Table
 from furiosa_ep.program import OPCODES, DType
 from tests.compiler.device_graphs import Maker
 from tests.compiler.test_codegen import check
@@ -85,6 +87,44 @@ def test_lookups_along_different_axes_stay_two() -> None:
     m = Maker()
     x = m.input(2, 3, 4)
     assert optimized(m.output(m.lookup(m.lookup(x, 1), 2))) == ["Lookup", "Lookup"]
+
+
+def slices(m: Maker, x: DeviceValue, *bounds: tuple[int, int]) -> list[DeviceValue]:
+    """Slices of the channels of `x`, each looked up in the same table."""
+    values = m.random.integers(0, 256, 256, np.uint8)
+    return [
+        m.emit("Lookup", m.slice(x, 1, start, end - start), table=Table(lambda: values.copy()))
+        for start, end in bounds
+    ]
+
+
+def test_halves_that_are_concatenated_again_are_moved_together() -> None:
+    m = Maker()
+    x = m.max_pool(m.input(1, 6, 4, 4))
+    other = m.conv(m.slice(x, 1, 3, 3), 2)
+    y = m.concat(*slices(m, x, (0, 3), (3, 6)), other, axis=1)
+    assert optimized(m.output(y)) == ["MaxPool", "Slice", "Conv", "Lookup", "Concat"]
+
+
+def test_a_part_of_neighbouring_slices_stays_a_slice() -> None:
+    m = Maker()
+    x = m.max_pool(m.input(1, 9, 4, 4))
+    y = m.concat(*slices(m, x, (1, 3), (3, 4), (4, 8), (2, 4)), axis=1)
+    assert optimized(m.output(y)).count("Slice") == 2
+
+
+@pytest.mark.parametrize("bounds", [((3, 6), (0, 3)), ((0, 3), (4, 6)), ((0, 3), (2, 6))])
+def test_slices_that_are_no_neighbours_stay(bounds: Sequence[tuple[int, int]]) -> None:
+    m = Maker()
+    x = m.max_pool(m.input(1, 6, 4, 4))
+    assert optimized(m.output(m.concat(*slices(m, x, *bounds), axis=1))).count("Slice") == 2
+
+
+def test_neighbouring_slices_with_different_tables_stay() -> None:
+    m = Maker()
+    x = m.max_pool(m.input(1, 6, 4, 4))
+    (low,), (high,) = slices(m, x, (0, 3)), slices(m, x, (3, 6))
+    assert optimized(m.output(m.concat(low, high, axis=1))).count("Slice") == 2
 
 
 def test_identity_tables_vanish() -> None:

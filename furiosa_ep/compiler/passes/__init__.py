@@ -6,6 +6,7 @@ from furiosa_ep.compiler.passes.cleanup import remove_dead_operations, remove_id
 from furiosa_ep.compiler.passes.functions import merge_functions
 from furiosa_ep.compiler.passes.pads import fold_pads
 from furiosa_ep.compiler.passes.residual import fuse_residual_adds
+from furiosa_ep.compiler.passes.slices import join_slices
 from furiosa_ep.compiler.passes.tables import compose_tables, fuse_tables
 from furiosa_ep.compiler.verify import verify
 from furiosa_ep.graph import DeviceGraph
@@ -18,6 +19,8 @@ PIPELINE: Sequence[Pass] = (
     remove_dead_operations,
     compose_tables,
     remove_identity_tables,
+    join_slices,
+    remove_dead_operations,
     fuse_tables,
     fuse_residual_adds,
     fuse_tables,
