@@ -26,6 +26,7 @@ help:
 	@echo 'make format    format the sources'
 	@echo 'make sanitize  run the native tests under the address, undefined-behaviour and thread sanitizers'
 	@echo 'make bench     race against ONNX Runtime and OpenVINO (results in $(BENCH); takes half an hour)'
+	@echo 'make cross-aarch64  compile for AArch64 and run the native tests in an emulated CPU'
 	@echo 'make wheel     build the wheel into dist/ (make check-wheel also installs and tries it)'
 	@echo 'make clean     remove everything that make has made'
 
@@ -100,6 +101,9 @@ $(BENCH)/native: $(VENV)/.installed
 	$(BIN)/cmake -S . -B $(BENCH)/native -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
 	  -DCMAKE_BUILD_TYPE=Release -DFURIOSA_NATIVE_BENCHMARKS=ON
 	$(BIN)/cmake --build $(BENCH)/native --parallel $(JOBS) --target furiosa_peak
+
+cross-aarch64: $(VENV)/.installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/cross-aarch64 $(BUILD)/aarch64 $(JOBS)
 
 wheel: $(VENV)/.created
 	rm -f dist/*.whl

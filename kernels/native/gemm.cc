@@ -7,6 +7,8 @@ const PanelKernels& gemm_kernels([[maybe_unused]] Isa isa) {
   if (isa >= Isa::kAvx512Vnni) return gemm_avx512vnni;
   if (isa >= Isa::kAvxVnni) return gemm_avxvnni;
   if (isa >= Isa::kAvx2) return gemm_avx2;
+#elif defined(__aarch64__)
+  if (isa == Isa::kNeon) return gemm_neon;
 #endif
   return gemm_scalar;
 }
@@ -16,6 +18,8 @@ const PanelKernels& depthwise_kernels([[maybe_unused]] Isa isa) {
   if (isa >= Isa::kAvx512Vnni) return depthwise_avx512vnni;
   if (isa >= Isa::kAvxVnni) return depthwise_avxvnni;
   if (isa >= Isa::kAvx2) return depthwise_avx2;
+#elif defined(__aarch64__)
+  if (isa == Isa::kNeon) return depthwise_neon;
 #endif
   return depthwise_scalar;
 }

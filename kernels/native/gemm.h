@@ -76,6 +76,7 @@ extern const PanelKernels gemm_scalar, depthwise_scalar;
 extern const PanelKernels gemm_avx2, depthwise_avx2;
 extern const PanelKernels gemm_avxvnni, depthwise_avxvnni;
 extern const PanelKernels gemm_avx512vnni, depthwise_avx512vnni;
+extern const PanelKernels gemm_neon, depthwise_neon;
 
 }  // namespace furiosa::kernels
 
