@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from furiosa_ep.compiler import driver
-from furiosa_ep.device_emulator import Executable, run_reference
+from furiosa_ep.device_emulator import Executable, checksum, run_reference
 from furiosa_ep.program import Binding, Program
 from tests.random_graphs import difference
 
@@ -15,13 +15,14 @@ from tests.random_graphs import difference
 def captured_programs(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """A list that grows by every Program that a session compiles while the test runs."""
     written: list[bytes] = []
-    original = driver.CompiledPartition.program
+    original = driver.CompiledPartition.build
 
-    def program(self: driver.CompiledPartition, *arguments: Any) -> bytes:
-        written.append(original(self, *arguments))
-        return written[-1]
+    def build(self: driver.CompiledPartition, *arguments: Any) -> Program:
+        program = original(self, *arguments)
+        written.append(program.to_bytes(checksum))
+        return program
 
-    monkeypatch.setattr(driver.CompiledPartition, "program", program)
+    monkeypatch.setattr(driver.CompiledPartition, "build", build)
     return written
 
 

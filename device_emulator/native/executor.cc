@@ -1,8 +1,5 @@
 #include "device_emulator/native/executor.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <mutex>
@@ -10,6 +7,7 @@
 #include <thread>
 
 #include "device_emulator/native/command.h"
+#include "device_emulator/native/constant_pages.h"
 
 namespace furiosa {
 namespace {
@@ -25,15 +23,6 @@ Prepare find_prepare(Opcode opcode) {
 #undef FURIOSA_OPCODE
   }
   return nullptr;
-}
-
-// Gives the whole pages inside `bytes`, which lose their contents, back to the system.
-void release_pages(std::span<const std::byte> bytes) {
-  static const auto kPage = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto address = reinterpret_cast<uintptr_t>(bytes.data());
-  const uintptr_t begin = (address + kPage - 1) / kPage * kPage;
-  const uintptr_t end = (address + bytes.size()) / kPage * kPage;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 // The memory of one run: the arena, the scratch space and the address of every storage.
@@ -56,17 +45,18 @@ struct Workspace {
 
 class Executable::Impl {
  public:
-  explicit Impl(std::span<const std::byte> bytes) : program_(Program::parse(bytes)) {
+  explicit Impl(Program program) : program_(std::move(program)) {
+    ConstantPages pages(program_);
     commands_.reserve(program_.commands().size());
     for (const CommandRecord& record : program_.commands()) {
       commands_.push_back(find_prepare(record.opcode)(program_, record));
       scratch_size_ = std::max(scratch_size_, align(commands_.back()->scratch_size()));
+      pages.prepared(commands_.size() - 1, *commands_.back());
     }
     addresses_.reserve(program_.tensors().size());
     for (const Tensor& tensor : program_.tensors()) {
       addresses_.push_back({base_of(tensor), tensor.offset});
     }
-    release_packed_constants();
     idle_.reserve(max_idle_);
   }
 
@@ -106,29 +96,6 @@ class Executable::Impl {
     const Impl& owner_;
     std::unique_ptr<Workspace> workspace_;
   };
-
-  // Gives the pages of constants that no command reads back to the system.
-  void release_packed_constants() {
-    std::vector<Tensor::Extent> kept;
-    for (size_t i = 0; i < commands_.size(); ++i) {
-      const std::span<const uint32_t> operands = program_.commands()[i].operands;
-      for (size_t k = 0; k < operands.size(); ++k) {
-        if (operands[k] == kAbsent) continue;
-        const Tensor& tensor = program_.tensor(operands[k]);
-        if (tensor.storage != Storage::kConstant || !commands_[i]->reads_constant(k)) continue;
-        kept.push_back(tensor.extent());
-      }
-    }
-    const size_t size = program_.constants().size();
-    kept.push_back({size, size});
-    std::ranges::sort(kept, {}, &Tensor::Extent::begin);
-    size_t free_from = 0;
-    for (const Tensor::Extent& one : kept) {
-      if (one.begin > free_from)
-        release_pages(program_.constants().subspan(free_from, one.begin - free_from));
-      free_from = std::max(free_from, one.end);
-    }
-  }
 
   template <class Pointer>
   static void check(std::span<Pointer const> buffers, const std::vector<Binding>& bindings,
@@ -191,7 +158,14 @@ Executable::Executable(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Executable::~Executable() = default;
 
 std::shared_ptr<const Executable> Executable::load(std::span<const std::byte> program) {
-  return std::shared_ptr<const Executable>(new Executable(std::make_unique<Impl>(program)));
+  return std::shared_ptr<const Executable>(
+      new Executable(std::make_unique<Impl>(Program::parse(program))));
+}
+
+std::shared_ptr<const Executable> Executable::load(std::span<const std::byte> head,
+                                                   ConstantMemory constants) {
+  return std::shared_ptr<const Executable>(
+      new Executable(std::make_unique<Impl>(Program::parse(head, std::move(constants)))));
 }
 
 void Executable::run(std::span<const void* const> inputs, std::span<void* const> outputs,

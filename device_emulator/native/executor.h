@@ -15,6 +15,9 @@ class Executable {
   // Validates `program`, copies what it needs of it and prepares its commands (packs weights for
   // active_isa()). Throws Error with the reason where it cannot.
   static std::shared_ptr<const Executable> load(std::span<const std::byte> program);
+  // As above for a Program whose constants are apart from what comes before them.
+  static std::shared_ptr<const Executable> load(std::span<const std::byte> head,
+                                                ConstantMemory constants);
 
   ~Executable();
 

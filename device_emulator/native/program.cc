@@ -179,6 +179,10 @@ Tensor::Extent Tensor::extent() const {
 class ProgramParser {
  public:
   explicit ProgramParser(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  ProgramParser(std::span<const std::byte> head, ConstantMemory constants)
+      : bytes_(head), apart_(true) {
+    program_.constants_ = std::move(constants);
+  }
 
   Program parse() {
     read_header();
@@ -209,8 +213,9 @@ class ProgramParser {
       fail("version ", header_.version, ", this library reads version ", kVersion,
            "; compile the model again");
     }
-    if (header_.size != bytes_.size()) {
-      fail(bytes_.size(), " bytes, the header says ", header_.size, "; is the file truncated?");
+    const size_t size = bytes_.size() + program_.constants().size();
+    if (header_.size != size) {
+      fail(size, " bytes, the header says ", header_.size, "; is the file truncated?");
     }
     if (header_.reserved != 0) fail("a reserved field of the header is not 0");
     if (checksum(bytes_.subspan(kCheckedFrom)) != header_.checksum) {
@@ -243,11 +248,20 @@ class ProgramParser {
   }
 
   void read_constants() {
-    const std::span<const std::byte> bytes = section_bytes(header_.constants_size, 1, "constants");
+    if (apart_) {
+      section_bytes(0, 1, "constants");
+      if (header_.constants_size != program_.constants().size()) {
+        fail(program_.constants().size(), " bytes of constants, the header says ",
+             header_.constants_size);
+      }
+    } else {
+      const std::span<const std::byte> bytes =
+          section_bytes(header_.constants_size, 1, "constants");
+      program_.constants_ = ConstantMemory(bytes.size());
+      if (!bytes.empty())
+        std::memcpy(program_.constants_.bytes().data(), bytes.data(), bytes.size());
+    }
     if (position_ != bytes_.size()) fail(bytes_.size() - position_, " bytes after the constants");
-    program_.constants_size_ = bytes.size();
-    program_.constants_.resize((bytes.size() + kAlignment - 1) / kAlignment);
-    if (!bytes.empty()) std::memcpy(program_.constants_.data(), bytes.data(), bytes.size());
   }
 
   std::string_view name(uint32_t offset, uint32_t size) const {
@@ -291,7 +305,7 @@ class ProgramParser {
       case Storage::kArena:
         return {program_.arena_size_, kAlignment};
       case Storage::kConstant:
-        return {program_.constants_size_, kAlignment};
+        return {program_.constants().size(), kAlignment};
       case Storage::kInput:
         return of_binding(program_.inputs_);
       case Storage::kOutput:
@@ -407,11 +421,16 @@ class ProgramParser {
   }
 
   std::span<const std::byte> bytes_;
+  bool apart_ = false;  // whether the constants are not among the bytes
   size_t position_ = 0;
   HeaderRecord header_{};
   Program program_;
 };
 
 Program Program::parse(std::span<const std::byte> bytes) { return ProgramParser(bytes).parse(); }
+
+Program Program::parse(std::span<const std::byte> head, ConstantMemory constants) {
+  return ProgramParser(head, std::move(constants)).parse();
+}
 
 }  // namespace furiosa

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "device_emulator/native/constant_memory.h"
+
 namespace furiosa {
 
 // What is wrong with a Program or with the arguments of a run, for people to read.
@@ -104,6 +106,9 @@ class Program {
  public:
   // Parses and validates `bytes`; throws Error with the reason. Copies all it needs.
   static Program parse(std::span<const std::byte> bytes);
+  // As above for a Program whose constants, the last section, are in memory that it takes over.
+  // `head` is what comes before them, and what the checksum is of.
+  static Program parse(std::span<const std::byte> head, ConstantMemory constants);
 
   Program(Program&&) noexcept = default;
   Program& operator=(Program&&) noexcept = default;
@@ -117,10 +122,10 @@ class Program {
 
   // The constants, 64-byte aligned. They stay where they are as long as the Program lives, also
   // when it is moved.
-  std::span<const std::byte> constants() const {
-    return constants_.empty() ? std::span<const std::byte>()
-                              : std::as_bytes(std::span(constants_)).first(constants_size_);
-  }
+  std::span<const std::byte> constants() const { return constants_.bytes(); }
+  // Gives up `count` pages of the constants from page `first` on, of which nothing is read any
+  // more.
+  void release_constants(size_t first, size_t count) const { constants_.release(first, count); }
   // The first element of a tensor whose storage is the constants.
   template <class T>
   const T* constant(const Tensor& tensor) const {
@@ -131,10 +136,6 @@ class Program {
   friend class ProgramParser;
   Program() = default;
 
-  struct alignas(kAlignment) Line {
-    std::byte bytes[kAlignment];
-  };
-
   std::vector<Tensor> tensors_;
   std::vector<uint32_t> operands_;
   std::vector<uint64_t> words_;
@@ -142,8 +143,7 @@ class Program {
   std::vector<CommandRecord> commands_;
   std::vector<Binding> inputs_;
   std::vector<Binding> outputs_;
-  std::vector<Line> constants_;
-  size_t constants_size_ = 0;
+  ConstantMemory constants_;
   uint64_t arena_size_ = 0;
 };
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from furiosa_ep.compiler.codegen import generate
+from furiosa_ep.compiler.codegen import Allocate, generate
 from furiosa_ep.compiler.errors import CompileError
 from furiosa_ep.compiler.lowering import lower, steps
 from furiosa_ep.compiler.passes import optimize
@@ -69,8 +69,21 @@ class CompiledPartition:
         """
         return self.build(input_shapes).to_bytes(checksum)
 
-    def build(self, input_shapes: Sequence[Sequence[int]] | None = None) -> Program:
-        """As `program`, before it is written as bytes."""
+    def program_head(
+        self, input_shapes: Sequence[Sequence[int]] | None, allocate: Allocate
+    ) -> bytes:
+        """As `program`, but what comes before the constants; they are in memory from `allocate`."""
+        return self.build(input_shapes, allocate).head(checksum)
+
+    def build(
+        self, input_shapes: Sequence[Sequence[int]] | None = None, allocate: Allocate = bytearray
+    ) -> Program:
+        """As `program`, before it is written as bytes; its constants are in memory from `allocate`.
+
+        Args:
+            input_shapes: those of the inputs.
+            allocate: gives so many bytes of memory, all zero.
+        """
         graph = self._graph
         if input_shapes is None:
             input_shapes = [self._declared(name) for name in graph.inputs]
@@ -85,7 +98,7 @@ class CompiledPartition:
         }
         device = lower(graph, self._steps, shapes)
         optimize(device)
-        return generate(device, graph.inputs, graph.outputs)
+        return generate(device, graph.inputs, graph.outputs, allocate)
 
     def _declared(self, name: str) -> list[int]:
         shape = self._graph.shape(name) or ()

@@ -204,6 +204,13 @@ class Program:
 
     def to_bytes(self, checksum: "Checksum") -> bytes:
         """The Program as bytes; `checksum` is the native library's (device_emulator.checksum)."""
+        return _checked(bytearray().join((self._head(), self.constants)), checksum)
+
+    def head(self, checksum: "Checksum") -> bytes:
+        """What comes before the constants, with a checksum of its own."""
+        return _checked(bytearray(self._head()), checksum)
+
+    def _head(self) -> bytes:
         names = bytearray()
 
         def name_slot(name: str) -> tuple[int, int]:
@@ -247,7 +254,6 @@ class Program:
         header["inputs"], header["outputs"] = len(self.inputs), len(self.outputs)
         header["names_size"], header["constants_size"] = len(names), len(self.constants)
         sections = [
-            header.tobytes(),
             tensors.tobytes(),
             commands.tobytes(),
             np.array(words, "<u8").tobytes(),
@@ -255,15 +261,10 @@ class Program:
             bindings.tobytes(),
             bytes(names),
         ]
-        head = b"".join(one + bytes(-len(one) % ALIGNMENT) for one in sections)
-        body = bytearray(len(head) + len(self.constants))
-        view = memoryview(body)  # A slice of the bytearray itself would copy what is assigned.
-        view[: len(head)] = head
-        view[len(head) :] = self.constants
-        struct.pack_into("<Q", body, HEADER.fields["size"][1], len(body))  # type: ignore[index]
-        digest = checksum(view[CHECKED_FROM:])
-        struct.pack_into("<Q", body, HEADER.fields["checksum"][1], digest)  # type: ignore[index]
-        return bytes(body)
+        rest = b"".join(one + bytes(-len(one) % ALIGNMENT) for one in sections)
+        padding = bytes(-HEADER.itemsize % ALIGNMENT)
+        header["size"] = len(header.tobytes() + padding + rest) + len(self.constants)
+        return header.tobytes() + padding + rest
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Program":
@@ -337,6 +338,12 @@ class Program:
             constants=constants.data,
             arena_size=int(header["arena_size"]),
         )
+
+
+def _checked(data: bytearray, checksum: "Checksum") -> bytes:
+    digest = checksum(memoryview(data)[CHECKED_FROM:])
+    struct.pack_into("<Q", data, HEADER.fields["checksum"][1], digest)  # type: ignore[index]
+    return bytes(data)
 
 
 def _float_word(value: float) -> int:

@@ -9,7 +9,7 @@ import ctypes
 import functools
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from furiosa_ep.options import OptionError, Options
@@ -17,7 +17,7 @@ from furiosa_ep.options import OptionError, Options
 if TYPE_CHECKING:
     from furiosa_ep.compiler.driver import CompiledPartition
 
-COMPILER_VERSION = 1
+COMPILER_VERSION = 2
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +95,9 @@ class CompilerCallbacks:
         self._reply_bytes = library.furiosa_reply_bytes
         self._reply_bytes.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint64]
         self._reply_bytes.restype = ctypes.c_int32
+        self._reply_constants = library.furiosa_reply_constants
+        self._reply_constants.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
+        self._reply_constants.restype = ctypes.c_void_p
         self._reply_text = library.furiosa_reply_text
         self._reply_text.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
         self._reply_text.restype = None
@@ -139,6 +142,18 @@ class CompilerCallbacks:
         if self._reply_bytes(reply, data, len(data)):
             raise _RefusedError
 
+    def _send_program(
+        self, reply: int, partition: "CompiledPartition", shapes: Sequence[tuple[int, ...]]
+    ) -> None:
+        def allocate(size: int) -> memoryview:
+            address = self._reply_constants(reply, size)
+            if size and not address:
+                raise _RefusedError
+            memory = (ctypes.c_char * size).from_address(address) if size else bytearray()
+            return memoryview(memory).cast("B")
+
+        self._send(reply, partition.program_head(shapes, allocate))
+
     def _open(
         self, keys: Any, values: Any, count: int, settings: Any, session: Any, reply: int
     ) -> None:
@@ -176,14 +191,13 @@ class CompilerCallbacks:
         options = self._sessions[session]
         compiled = driver.CompiledPartition(ctypes.string_at(model, size), options)
         if compiled.static:
-            self._send(reply, compiled.program(_by_input(shapes, count)))
+            self._send_program(reply, compiled, _by_input(shapes, count))
             return
         partition[0] = handle = next(self._handles)
         self._partitions[handle] = compiled
 
     def _specialize(self, partition: int, shapes: Any, count: int, reply: int) -> None:
-        program = self._partitions[partition].program(_by_input(shapes, count))
-        self._send(reply, program)
+        self._send_program(reply, self._partitions[partition], _by_input(shapes, count))
 
     def _release(self, handle: int) -> None:
         self._sessions.pop(handle, None)

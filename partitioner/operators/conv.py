@@ -112,6 +112,8 @@ def integer_weights(
     if array is None:
         raise ValueError(f"{weights.name!r}: expected constant weights")
     zero_points = np.zeros((), np.int64) if weights.zero_points is None else weights.zero_points
+    if array.dtype == np.int8 and not zero_points.any():
+        return array  # as it lies in ONNX Runtime's memory
     if zero_points.size != 1:
         zero_points = zero_points.reshape([-1 if one == axis else 1 for one in range(array.ndim)])
     else:

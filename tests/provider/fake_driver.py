@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,12 +106,16 @@ class CompiledPartition:
     def __del__(self) -> None:
         behaviour.alive -= 1
 
-    def program(self, input_shapes: Sequence[tuple[int, ...]]) -> bytes:
+    def program_head(
+        self, input_shapes: Sequence[tuple[int, ...]], allocate: Callable[[int], memoryview]
+    ) -> bytes:
         behaviour.programs.append(tuple(input_shapes))
         behaviour.threads.append(threading.get_ident())
         _fail("program")
         time.sleep(behaviour.delay)
-        data = bytearray(self._build(input_shapes).to_bytes(checksum))
+        program = self._build(input_shapes)
+        allocate(len(program.constants))[:] = program.constants
+        data = bytearray(program.head(checksum))
         if behaviour.fail_at == "bytes":
             data[len(data) // 2] ^= 1
         return bytes(data)

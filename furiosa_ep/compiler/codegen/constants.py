@@ -1,6 +1,6 @@
-"""The constants of a Program: aligned, each content once, written without an extra copy."""
+"""The constants of a Program: aligned, each content once, written where they are wanted."""
 
-import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,9 @@ import numpy.typing as npt
 from furiosa_ep.compiler.codegen.views import Buffer, View
 from furiosa_ep.program import DType, Storage
 from furiosa_ep.program.program import ALIGNMENT
+
+Allocate = Callable[[int], bytearray | memoryview]
+"""Gives so many bytes of memory, all zero."""
 
 _DTYPES = {dtype.numpy: dtype for dtype in DType}
 _SAMPLE = 64
@@ -44,16 +47,15 @@ class ConstantPool:
         self._by_identity[id(array)] = (array, view)
         return view
 
-    def to_bytes(self) -> memoryview:
-        """All constants."""
-        blob = np.zeros(self._buffer.size, np.uint8)
+    def write(self, allocate: Allocate) -> memoryview:
+        """All constants, in memory from `allocate`."""
+        memory = memoryview(allocate(self._buffer.size))
+        blob = np.frombuffer(memory, np.uint8)
         for entries in self._entries.values():
             for array, offset in entries:
-                count = math.prod(array.shape) * array.itemsize
-                np.copyto(
-                    blob[offset : offset + count].view(array.dtype).reshape(array.shape), array
-                )
-        return blob.data
+                to = blob[offset : offset + array.nbytes].view(array.dtype)
+                np.copyto(to.reshape(array.shape), array)
+        return memory
 
 
 def _same_bytes(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from furiosa_ep.compiler.codegen import elementwise, images, matrices, movement  # register
+from furiosa_ep.compiler.codegen.constants import Allocate
 from furiosa_ep.compiler.codegen.emitter import Emitter
 from furiosa_ep.compiler.codegen.layout import plan_layout
 from furiosa_ep.compiler.codegen.registry import EMITTERS
@@ -14,8 +15,20 @@ from furiosa_ep.program import Binding, Program
 __all__ = ["elementwise", "generate", "images", "matrices", "movement"]
 
 
-def generate(graph: DeviceGraph, inputs: Sequence[str], outputs: Sequence[str]) -> Program:
-    """The Program of a device graph; `inputs` and `outputs` are the names of what it binds."""
+def generate(
+    graph: DeviceGraph,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    allocate: Allocate = bytearray,
+) -> Program:
+    """The Program of a device graph.
+
+    Args:
+        graph: the operations.
+        inputs: the names of what it reads.
+        outputs: the names of what it writes.
+        allocate: gives memory for its constants.
+    """
     emitter = Emitter(graph, plan_layout(graph))
     for operation in graph.operations:
         emitter.name = operation.name
@@ -37,7 +50,7 @@ def generate(graph: DeviceGraph, inputs: Sequence[str], outputs: Sequence[str]) 
             Binding(name, value.dtype, value.shape)
             for name, value in zip(outputs, graph.outputs, strict=True)
         ],
-        constants=emitter.constants.to_bytes(),
+        constants=emitter.constants.write(allocate),
         arena_size=arena_size,
     )
 

@@ -6,10 +6,12 @@
 #include <exception>
 #include <forward_list>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 struct FuriosaReply {
   std::function<void(std::span<const std::byte>)> use_bytes;
+  std::optional<furiosa::ConstantMemory> constants;  // of the Program that the bytes will be
   std::string text;
   std::exception_ptr refused;  // why use_bytes threw
 };
@@ -114,13 +116,24 @@ PartitionPlan partition(const CompilerHandle& session, const std::string& model,
   return plan;
 }
 
+namespace {
+
+// Loads the Program that `reply` takes into `executable`.
+void take_program(FuriosaReply& reply, std::shared_ptr<const Executable>& executable) {
+  reply.use_bytes = [&](std::span<const std::byte> bytes) {
+    executable = reply.constants.has_value()
+                     ? Executable::load(bytes, *std::exchange(reply.constants, std::nullopt))
+                     : Executable::load(bytes);
+  };
+}
+
+}  // namespace
+
 CompiledPartition compile(const CompilerHandle& session, const std::string& model,
                           std::span<const int64_t> shapes) {
   CompiledPartition compiled;
   FuriosaReply reply;
-  reply.use_bytes = [&](std::span<const std::byte> program) {
-    compiled.executable = Executable::load(program);
-  };
+  take_program(reply, compiled.executable);
   uint64_t partition = 0;
   const Call call;
   const int32_t result = call->compile(session.value(), model.data(), model.size(), shapes.data(),
@@ -134,9 +147,7 @@ std::shared_ptr<const Executable> specialize(const CompilerHandle& partition,
                                              std::span<const int64_t> shapes) {
   std::shared_ptr<const Executable> executable;
   FuriosaReply reply;
-  reply.use_bytes = [&](std::span<const std::byte> program) {
-    executable = Executable::load(program);
-  };
+  take_program(reply, executable);
   const Call call;
   check(call->specialize(partition.value(), shapes.data(), shapes.size(), &reply), reply,
         "compile a partition for new input shapes");
@@ -158,6 +169,16 @@ __attribute__((visibility("default"))) int32_t furiosa_reply_bytes(FuriosaReply*
   } catch (...) {
     reply->refused = std::current_exception();
     return -1;
+  }
+}
+
+__attribute__((visibility("default"))) void* furiosa_reply_constants(FuriosaReply* reply,
+                                                                     uint64_t size) {
+  try {
+    return reply->constants.emplace(size).bytes().data();
+  } catch (...) {
+    reply->refused = std::current_exception();
+    return nullptr;
   }
 }
 

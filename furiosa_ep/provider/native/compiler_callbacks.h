@@ -10,12 +10,15 @@
 extern "C" {
 #endif
 
-#define FURIOSA_COMPILER_VERSION 1
+#define FURIOSA_COMPILER_VERSION 2
 
 // Takes what a callback has to say; valid until the callback returns. Bytes are used before
 // furiosa_reply_bytes returns, which is 0, or not 0 where they were refused: the callback then
-// returns nonzero, and what was wrong is known already.
+// returns nonzero, and what was wrong is known already. furiosa_reply_constants gives memory of
+// `size` bytes, zero at first, for the constants of the Program that follows, whose bytes then end
+// before them; NULL where there is none.
 typedef struct FuriosaReply FuriosaReply;
+void* furiosa_reply_constants(FuriosaReply* reply, uint64_t size);
 int32_t furiosa_reply_bytes(FuriosaReply* reply, const void* data, uint64_t size);
 void furiosa_reply_text(FuriosaReply* reply, const char* utf8);
 
