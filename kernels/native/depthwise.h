@@ -12,10 +12,12 @@
 
 namespace furiosa::kernels {
 
-// Rows of output pixels of up to 64 channels. Where there are at most 32 or 16 channels, two or
-// four rows (parts) are computed in lockstep, so that they fill a vector.
+// Some rows of output pixels of up to 64 channels: a group of rows, one below the other, which
+// share most of their input. Where there are at most 32 or 16 channels, two or four groups (parts)
+// are computed in lockstep, so that they fill a vector.
 struct DepthwiseRows {
   static constexpr size_t kMaxParts = 4;
+  static constexpr size_t kMaxRows = 4;
   static constexpr size_t kMaxLines = 8;
 
   // An input row: where its first pixel is, and the way to the next; outside the image, the pixel
@@ -25,26 +27,28 @@ struct DepthwiseRows {
     ptrdiff_t step;
   };
 
-  size_t parts;                      // 1, 2 or 4
-  size_t stored_parts;               // the others repeat one and are not stored
-  size_t columns;                    // channels, at most 64 / parts
-  size_t first_column;               // among the channels of y
-  ptrdiff_t width;                   // output pixels of a row
-  ptrdiff_t pad;                     // columns left of the image
-  ptrdiff_t input_width;             // columns of the image
-  const uint8_t* outside;            // the pixel outside the image
-  Line lines[kMaxParts][kMaxLines];  // of each part; beyond the window's height, any
+  size_t parts;         // 1, 2 or 4
+  size_t rows;          // of a part, at most kMaxRows
+  size_t columns;       // channels, at most 64 / parts
+  size_t first_column;  // among the channels of y
+  ptrdiff_t width;      // output pixels of a row
+  ptrdiff_t pad;        // columns left of the image
+  ptrdiff_t input_width;
+  uint8_t outside;                   // the value of all pixels outside the image
+  Line lines[kMaxParts][kMaxLines];  // of each part; beyond the input of its rows, any
   const uint8_t* panel;
   const PanelScales* scales;
-  uint8_t* y[kMaxParts];  // the first output pixel
+  uint8_t* y[kMaxParts][kMaxRows];  // the first output pixel; nullptr for a row that is not there
   ptrdiff_t y_step;
-  const uint8_t* residual[kMaxParts];
+  const uint8_t* residual[kMaxParts][kMaxRows];
   ptrdiff_t residual_step;
   const Epilogue* epilogue;
 };
 
-// A kernel for rows of one window shape. Its panel is [kernel_w][group of 4 lines] vectors as
-// depthwise kernels pack them, for 64 columns: the channels as often as there are parts.
+// A kernel for rows of one window shape. Its panel is [row][group of 4 lines][kernel_w] vectors as
+// depthwise kernels pack them, for 64 columns: the channels as often as there are parts. The
+// weights of a row are those of the lines that it reads, and zero for the others. No accumulator
+// times its multiplier may reach 2^31.
 using DepthwiseRowKernel = void (*)(const DepthwiseRows& rows);
 
 // The kernel for a window, or nullptr where there is none. Dilation along rows is 1.
@@ -74,13 +78,17 @@ class DepthwiseConv {
   };
 
   void pack(const ConvProblem& problem, const PanelKernels& kernels);
-  void run_rows(const Panel& panel, const PanelScales& scales, int64_t first, int64_t last,
-                const uint8_t* x, uint8_t* y, const uint8_t* residual) const;
+  void run_groups(const Panel& panel, const PanelScales& scales, int64_t first, int64_t last,
+                  const uint8_t* x, uint8_t* y, const uint8_t* residual) const;
+  void point_rows(DepthwiseRows* rows, size_t part, int64_t group, const uint8_t* x, uint8_t* y,
+                  const uint8_t* residual) const;
 
   DepthwiseRowKernel kernel_;
   ImageView x_, y_, residual_;
   Window window_;
   Epilogue epilogue_;
+  int64_t rows_;    // of a group
+  int64_t groups_;  // of an image
   AlignedBuffer<uint8_t> weights_;
   AlignedBuffer<PanelScales> scales_;
   std::vector<Panel> panels_;

@@ -164,6 +164,20 @@ def test_depthwise(channels: int, kernel_h: int, kernel_w: int) -> None:
         check(*finish_randomly(case, rng).program())
 
 
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (2, 3), (7, 5)])
+@pytest.mark.parametrize("width", [1, 2, 31, 32, 33, 63, 70])
+def test_depthwise_rows_of_every_length(kernel: tuple[int, int], width: int) -> None:
+    rng = np.random.default_rng(width)
+    pads = (kernel[0] // 2, kernel[1] // 2, kernel[0] // 2, kernel[1] // 2)
+    for channels, stride, height in [(64, (1, 1), 7), (24, (2, 2), 6), (83, (2, 1), 9)]:
+        size = (height, (width - 1) * stride[1] + 1)
+        case = random_case(
+            rng, 2, size, (channels, channels), kernel, stride, pads=pads, group=channels
+        )
+        assert case.out_w == width
+        check(*finish_randomly(case, rng).program())
+
+
 def test_long_signals_and_wide_kernels() -> None:
     rng = np.random.default_rng(0)
     check(*random_case(rng, 1, (1, 3000), (1, 20), (1, 25), (1, 2), pads=(0, 7, 0, 9)).program())
@@ -179,18 +193,24 @@ def test_a_batch_whose_pixels_share_tiles() -> None:
 
 
 @pytest.mark.parametrize("multiplier", [0.5, 2.0**-9, 1e30, -1e30, 3e38, np.inf, 0.0, 1e-38])
-def test_ties_and_extreme_multipliers(multiplier: float) -> None:
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_ties_and_extreme_multipliers(multiplier: float, depthwise: bool) -> None:
     rng = np.random.default_rng(7)
     case = random_case(rng, 1, (5, 5), (8, 40), (1, 1))
+    if depthwise:
+        case = random_case(rng, 1, (5, 5), (40, 40), (3, 3), group=40)
     case.multiplier = np.full(40, multiplier, np.float32)
     case.bias[:20] = 0
     case.w[:10] = 0  # accumulators of 0, which an infinite multiplier makes NaN
     check(*case.program())
 
 
-def test_accumulators_wrap_around() -> None:
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_accumulators_wrap_around(depthwise: bool) -> None:
     rng = np.random.default_rng(8)
     case = random_case(rng, 1, (4, 4), (300, 40), (1, 1))
+    if depthwise:
+        case = random_case(rng, 1, (4, 4), (40, 40), (3, 3), group=40)
     case.bias = rng.choice([2**31 - 1, -(2**31)], 40).astype(np.int32)
     case.multiplier = np.full(40, 2.0**-24, np.float32)
     check(*case.program())

@@ -1,176 +1,160 @@
-// Depthwise rows, column after column of the input: the lines of a column are interleaved in fours
-// once, and one vpdpbusd adds four of a window's taps to each of 16 channels. A column belongs to
-// the windows of several output pixels, whose accumulators move one place on for each pixel.
+// Depthwise rows of windows three columns wide.
 
-#include <immintrin.h>
-
-#include "kernels/native/avx512vnni/epilogue.h"
-#include "kernels/native/avx512vnni/vnni.h"
-#include "kernels/native/depthwise.h"
+#include "kernels/native/avx512vnni/depthwise_rows.h"
 
 namespace furiosa::kernels {
+namespace avx512vnni {
 namespace {
 
-using avx512vnni::dot;
-using avx512vnni::Finish;
+// Windows of at most four lines by three columns: the columns of a window stay in registers, and
+// each row takes its dots from them.
+template <int kStride, int kParts, bool kWhole, bool kTable>
+struct Strip {
+  static constexpr int kWidth = 3;
 
-// The table of a channel is that of its place within a part.
-FURIOSA_INLINE __m512i look_up(const uint8_t* table, size_t stride, const DepthwiseRows& rows,
-                               __m512i bytes) {
-  if (table == nullptr) return bytes;
-  if (stride == 0) return avx512vnni::look_up(table, bytes);
-  alignas(64) uint8_t columns[64];
-  _mm512_store_si512(columns, bytes);
-  const size_t part = 64 / rows.parts;
-  for (size_t c = 0; c < 64; ++c) {
-    if (c % part >= rows.columns) continue;
-    columns[c] = table[(rows.first_column + c % part) * stride + columns[c]];
-  }
-  return _mm512_load_si512(columns);
-}
-
-// The epilogue with all it may have, out of line.
-template <int kParts>
-[[gnu::noinline]] __m512i finish_any(const DepthwiseRows& rows, ptrdiff_t pixel, __mmask64 mask,
-                                     __m512i bytes) {
-  const Epilogue& epilogue = *rows.epilogue;
-  bytes = look_up(epilogue.table, epilogue.table_stride, rows, bytes);
-  if (!epilogue.add_residual) return bytes;
-  const uint8_t* from[kParts];
-  for (int part = 0; part < kParts; ++part) {
-    const size_t own =
-        static_cast<size_t>(part) < rows.stored_parts ? static_cast<size_t>(part) : 0;
-    from[part] = rows.residual[own] + pixel * rows.residual_step;
-  }
-  const __m512i residual = avx512vnni::load_parts<kParts>(from, false, mask);
-  bytes = avx512vnni::Adder(epilogue).template operator()<4>(bytes, residual);
-  return look_up(epilogue.residual_table, epilogue.residual_table_stride, rows, bytes);
-}
-
-template <int kGroups, int kWidth, int kStride, int kParts, bool kWhole, Finish kFinish>
-struct Row {
-  static constexpr int kLive = (kWidth + kStride - 1) / kStride;  // pixels that share a column
-
-  const DepthwiseRows& rows;
   const __mmask64 mask;
-  const avx512vnni::Requantiser requantise;
-  __m512i weights[kWidth][kGroups][4];
-  __m512i accumulators[kLive][4];
+  const __m512i zero_point;
+  const __m512i outside;
+  const ptrdiff_t input_width;
+  const uint8_t* const table;
+  const uint8_t* from[4][kParts];
+  ptrdiff_t steps[4][kParts];
+  ptrdiff_t at;  // the next column of the image
+  Four bias;
+  __m512 multiplier[4];
+  Four window[kWidth];
 
-  FURIOSA_INLINE explicit Row(const DepthwiseRows& all)
-      : rows(all), mask(avx512vnni::column_mask(all.columns)), requantise(*all.epilogue) {
-    const auto* from = reinterpret_cast<const __m512i*>(rows.panel);
-    FURIOSA_UNROLL for (int kx = 0; kx < kWidth; ++kx) {
-      FURIOSA_UNROLL for (int g = 0; g < kGroups; ++g) {
-        FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
-          weights[kx][g][v] = _mm512_load_si512(from + (kx * kGroups + g) * 4 + v);
-        }
+  FURIOSA_INLINE explicit Strip(const DepthwiseRows& rows)
+      : mask(column_mask(rows.columns)),
+        zero_point(_mm512_set1_epi16(rows.epilogue->y_zero_point)),
+        outside(_mm512_set1_epi8(static_cast<char>(rows.outside))),
+        input_width(rows.input_width),
+        table(rows.epilogue->table),
+        at(-rows.pad) {
+    FURIOSA_UNROLL for (int i = 0; i < 4; ++i) {
+      FURIOSA_UNROLL for (int part = 0; part < kParts; ++part) {
+        from[i][part] = rows.lines[part][i].start;
+        steps[i][part] = rows.lines[part][i].step;
       }
     }
-    FURIOSA_UNROLL for (int d = 0; d < kLive; ++d) restart(d);
-  }
-
-  FURIOSA_INLINE void restart(int d) {
     FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
-      accumulators[d][v] = _mm512_load_si512(rows.scales->bias + 16 * v);
+      bias[v] = _mm512_load_si512(rows.scales->bias + 16 * v);
+      multiplier[v] = _mm512_load_ps(rows.scales->multiplier + 16 * v);
+    }
+    FURIOSA_UNROLL for (int kx = kStride; kx < kWidth; ++kx) load_column(window[kx]);
+  }
+
+  FURIOSA_INLINE void load_column(Four& column) {
+    if (static_cast<size_t>(at++) >= static_cast<size_t>(input_width)) {
+      FURIOSA_UNROLL for (int v = 0; v < 4; ++v) column[v] = outside;
+      return;
+    }
+    __m512i lines[4];
+    FURIOSA_UNROLL for (int i = 0; i < 4; ++i) {
+      lines[i] = load_parts<kParts>(from[i], kWhole, mask);
+      FURIOSA_UNROLL for (int part = 0; part < kParts; ++part) from[i][part] += steps[i][part];
+    }
+    interleave(lines, column);
+  }
+
+  // Goes on to the window of the next pixel.
+  FURIOSA_INLINE void advance() {
+    FURIOSA_UNROLL for (int kx = 0; kx < kWidth; ++kx) {
+      if (kx + kStride < kWidth) {
+        FURIOSA_UNROLL for (int v = 0; v < 4; ++v) window[kx][v] = window[kx + kStride][v];
+      } else {
+        load_column(window[kx]);
+      }
     }
   }
 
-  // Adds column `at` of the image, which is column `kx` of the window of the first live pixel.
-  FURIOSA_INLINE void add_column(ptrdiff_t at, int kx) {
-    const bool inside = static_cast<size_t>(at) < static_cast<size_t>(rows.input_width);
-    FURIOSA_UNROLL for (int g = 0; g < kGroups; ++g) {
-      __m512i lines[4], fours[4];
-      FURIOSA_UNROLL for (int i = 0; i < 4; ++i) {
-        const uint8_t* from[kParts];
-        FURIOSA_UNROLL for (int part = 0; part < kParts; ++part) {
-          const DepthwiseRows::Line& line = rows.lines[part][4 * g + i];
-          from[part] = inside ? line.start + at * line.step : rows.outside;
-        }
-        lines[i] = avx512vnni::load_parts<kParts>(from, kWhole, mask);
-      }
-      avx512vnni::interleave(lines, fours);
-      FURIOSA_UNROLL for (int d = 0; d < kLive; ++d) {
-        if (kx - d * kStride < 0) continue;
-        FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
-          dot(accumulators[d][v], fours[v], weights[kx - d * kStride][g][v]);
-        }
+  // The bytes of the window's pixel of the row with these weights.
+  FURIOSA_INLINE __m512i pixel(const Four* weights) const {
+    Four sums;
+    FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+      sums[v] = bias[v];
+      FURIOSA_UNROLL for (int kx = 0; kx < kWidth; ++kx) {
+        dot(sums[v], window[kx][v], &weights[kx][v]);
       }
     }
+    return requantise<kTable>(sums, multiplier, zero_point, table);
   }
 
-  FURIOSA_INLINE void finish(ptrdiff_t pixel) {
-    __m512i bytes = requantise.template operator()<4>(accumulators[0], rows.scales->multiplier);
-    if constexpr (kFinish == Finish::kTable)
-      bytes = avx512vnni::look_up(rows.epilogue->table, bytes);
-    if constexpr (kFinish == Finish::kAny) bytes = finish_any<kParts>(rows, pixel, mask, bytes);
-    uint8_t* to[kParts];
-    FURIOSA_UNROLL for (int part = 0; part < kParts; ++part) {
-      to[part] = rows.y[part] + pixel * rows.y_step;
+  // Stores the parts that there are.
+  FURIOSA_INLINE void store(uint8_t* const* y, ptrdiff_t at, __m512i bytes) const {
+    if constexpr (kParts == 1) {
+      if (y[0]) store_part(y[0] + at, kWhole, mask, bytes);
+    } else if constexpr (kParts == 2) {
+      const __m256i upper = _mm512_extracti64x4_epi64(bytes, 1);
+      if (y[0]) store_part(y[0] + at, kWhole, mask, _mm512_castsi512_si256(bytes));
+      if (y[1]) store_part(y[1] + at, kWhole, mask, upper);
+    } else {
+      const __m128i second = _mm512_extracti32x4_epi32(bytes, 1);
+      const __m128i third = _mm512_extracti32x4_epi32(bytes, 2);
+      const __m128i fourth = _mm512_extracti32x4_epi32(bytes, 3);
+      if (y[0]) store_part(y[0] + at, kWhole, mask, _mm512_castsi512_si128(bytes));
+      if (y[1]) store_part(y[1] + at, kWhole, mask, second);
+      if (y[2]) store_part(y[2] + at, kWhole, mask, third);
+      if (y[3]) store_part(y[3] + at, kWhole, mask, fourth);
     }
-    avx512vnni::store_parts<kParts>(to, kWhole, mask, bytes, rows.stored_parts);
-    FURIOSA_UNROLL for (int d = 0; d + 1 < kLive; ++d) {
-      FURIOSA_UNROLL for (int v = 0; v < 4; ++v) accumulators[d][v] = accumulators[d + 1][v];
-    }
-    restart(kLive - 1);
   }
 };
 
-template <int kGroups, int kWidth, int kStride, int kParts, bool kWhole, Finish kFinish>
-void run_row(const DepthwiseRows& rows) {
-  Row<kGroups, kWidth, kStride, kParts, kWhole, kFinish> row(rows);
-  FURIOSA_UNROLL for (int kx = 0; kx < kWidth - kStride; ++kx) row.add_column(kx - rows.pad, kx);
-  ptrdiff_t column = -rows.pad;
-  for (ptrdiff_t pixel = 0; pixel < rows.width; ++pixel, column += kStride) {
-    FURIOSA_UNROLL for (int kx = kWidth - kStride; kx < kWidth; ++kx) {
-      row.add_column(column + kx, kx);
+template <int kStride, int kParts, bool kWhole, Finish kFinish>
+void run_strip(const DepthwiseRows& rows) {
+  Strip<kStride, kParts, kWhole, kFinish == Finish::kTable> strip(rows);
+  for (ptrdiff_t p = 0; p < rows.width; ++p) {
+    strip.advance();
+    const auto* weights = reinterpret_cast<const Four*>(rows.panel);
+    for (size_t row = 0; row < rows.rows; ++row, weights += 3) {
+      __m512i pixel = strip.pixel(weights);
+      if constexpr (kFinish == Finish::kAny) finish_any(rows, row, p, 1, &pixel);
+      uint8_t* to[kParts];
+      FURIOSA_UNROLL for (int part = 0; part < kParts; ++part) to[part] = rows.y[part][row];
+      strip.store(to, p * rows.y_step, pixel);
     }
-    row.finish(pixel);
   }
 }
 
-template <int kGroups, int kWidth, int kStride, int kParts, bool kWhole>
+template <int kStride, int kParts, bool kWhole>
 void run_finish(const DepthwiseRows& rows) {
-  switch (avx512vnni::finish_of(*rows.epilogue)) {
+  switch (finish_of(*rows.epilogue)) {
     case Finish::kPlain:
-      return run_row<kGroups, kWidth, kStride, kParts, kWhole, Finish::kPlain>(rows);
+      return run_strip<kStride, kParts, kWhole, Finish::kPlain>(rows);
     case Finish::kTable:
-      return run_row<kGroups, kWidth, kStride, kParts, kWhole, Finish::kTable>(rows);
+      return run_strip<kStride, kParts, kWhole, Finish::kTable>(rows);
     default:
-      return run_row<kGroups, kWidth, kStride, kParts, kWhole, Finish::kAny>(rows);
+      return run_strip<kStride, kParts, kWhole, Finish::kAny>(rows);
   }
 }
 
-template <int kGroups, int kWidth, int kStride, int kParts>
+template <int kStride, int kParts>
 void run_part(const DepthwiseRows& rows) {
-  if (rows.columns == 64 / kParts) {
-    run_finish<kGroups, kWidth, kStride, kParts, true>(rows);
-  } else {
-    run_finish<kGroups, kWidth, kStride, kParts, false>(rows);
-  }
+  rows.columns == 64 / kParts ? run_finish<kStride, kParts, true>(rows)
+                              : run_finish<kStride, kParts, false>(rows);
 }
 
-template <int kGroups, int kWidth, int kStride>
-void run(const DepthwiseRows& rows) {
+template <int kStride>
+void run_three(const DepthwiseRows& rows) {
   switch (rows.parts) {
     case 1:
-      return run_part<kGroups, kWidth, kStride, 1>(rows);
+      return run_part<kStride, 1>(rows);
     case 2:
-      return run_part<kGroups, kWidth, kStride, 2>(rows);
+      return run_part<kStride, 2>(rows);
     default:
-      return run_part<kGroups, kWidth, kStride, 4>(rows);
+      return run_part<kStride, 4>(rows);
   }
 }
 
 }  // namespace
+}  // namespace avx512vnni
 
 DepthwiseRowKernel depthwise_row_kernel_avx512vnni(int64_t kernel_h, int64_t kernel_w,
                                                    int64_t stride_w) {
   const int64_t groups = (kernel_h + 3) / 4;  // as the panel is packed
-  if (groups == 1 && kernel_w == 3 && stride_w == 1) return run<1, 3, 1>;
-  if (groups == 1 && kernel_w == 3 && stride_w == 2) return run<1, 3, 2>;
-  if (groups == 2 && kernel_w == 5 && stride_w == 1) return run<2, 5, 1>;
-  if (groups == 2 && kernel_w == 5 && stride_w == 2) return run<2, 5, 2>;
+  if (groups == 1 && kernel_w == 3 && stride_w == 1) return avx512vnni::run_three<1>;
+  if (groups == 1 && kernel_w == 3 && stride_w == 2) return avx512vnni::run_three<2>;
+  if (groups == 2 && kernel_w == 5) return avx512vnni::five_wide_kernel(stride_w);
   return nullptr;
 }
 
