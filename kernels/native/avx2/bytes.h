@@ -68,16 +68,30 @@ FURIOSA_INLINE void store_16(uint8_t* to, size_t count, __m128i bytes) {
   }
 }
 
+// Fewer than 32 bytes.
+[[gnu::noinline]] __m256i load_some(const uint8_t* from, size_t count) {
+  const __m128i low = load_16(from, count < 16 ? count : 16);
+  const __m128i high = count > 16 ? load_16(from + 16, count - 16) : _mm_setzero_si128();
+  return _mm256_set_m128i(high, low);
+}
+
+[[gnu::noinline]] void store_some(uint8_t* to, size_t count, __m256i bytes) {
+  store_16(to, count < 16 ? count : 16, _mm256_castsi256_si128(bytes));
+  if (count > 16) store_16(to + 16, count - 16, _mm256_extracti128_si256(bytes, 1));
+}
+
 // A vector of pieces, 32 / kParts bytes each, of which `count` are there.
 template <int kParts>
 FURIOSA_INLINE __m256i load_parts(const uint8_t* const* from, size_t count) {
   if constexpr (kParts == 1) {
-    if (count >= 32) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from[0]));
-    const __m128i low = load_16(from[0], count < 16 ? count : 16);
-    const __m128i high = count > 16 ? load_16(from[0] + 16, count - 16) : _mm_setzero_si128();
-    return _mm256_set_m128i(high, low);
+    if (count < 32) return load_some(from[0], count);
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from[0]));
   } else if constexpr (kParts == 2) {
-    return _mm256_set_m128i(load_16(from[1], count), load_16(from[0], count));
+    if (count < 16) {
+      const __m256i low = load_some(from[0], count), high = load_some(from[1], count);
+      return _mm256_permute2x128_si256(low, high, 0x20);
+    }
+    return _mm256_set_m128i(load_16(from[1], 16), load_16(from[0], 16));
   } else {
     return _mm256_setr_epi64x(
         static_cast<int64_t>(load_8(from[0], count)), static_cast<int64_t>(load_8(from[1], count)),
@@ -91,12 +105,16 @@ FURIOSA_INLINE void store_parts(uint8_t* const* to, size_t count, __m256i bytes,
                                 size_t parts = kParts) {
   const __m128i low = _mm256_castsi256_si128(bytes), high = _mm256_extracti128_si256(bytes, 1);
   if constexpr (kParts == 1) {
-    if (count >= 32) return _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[0]), bytes);
-    store_16(to[0], count < 16 ? count : 16, low);
-    if (count > 16) store_16(to[0] + 16, count - 16, high);
+    if (count < 32) return store_some(to[0], count, bytes);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[0]), bytes);
   } else if constexpr (kParts == 2) {
-    store_16(to[0], count, low);
-    if (parts > 1) store_16(to[1], count, high);
+    if (count < 16) {
+      store_some(to[0], count, bytes);
+      if (parts > 1) store_some(to[1], count, _mm256_permute4x64_epi64(bytes, 0xEE));
+      return;
+    }
+    store_16(to[0], 16, low);
+    if (parts > 1) store_16(to[1], 16, high);
   } else {
     store_8(to[0], count, static_cast<uint64_t>(_mm_cvtsi128_si64(low)));
     store_8(to[1], count, static_cast<uint64_t>(_mm_extract_epi64(low, 1)));

@@ -33,7 +33,11 @@ struct RowTables {
 FURIOSA_INLINE __m256i look_up(const Table& shared, const uint8_t* table, size_t stride,
                                size_t first_channel, size_t parts, size_t count, __m256i bytes) {
   if (table == nullptr) return bytes;
-  if (stride == 0) return shared[bytes];
+  if (stride == 0) {
+    __m256i indices[1] = {bytes};
+    shared.look_up(indices);
+    return indices[0];
+  }
   alignas(32) uint8_t channels[32];
   _mm256_store_si256(reinterpret_cast<__m256i*>(channels), bytes);
   for (size_t c = 0; c < 32; ++c) {
@@ -73,7 +77,11 @@ struct HalfRow {
   const Half& half;
   const RowTables& tables;
   const Requantiser requantise;
-  const size_t count;
+  const size_t input_width, count;
+  const bool plain;
+  const __m256i* const weights;
+  const uint8_t* lines[kParts][kUnits * kUnit];  // at the next column
+  uint8_t* to[kParts];                           // the next pixel
   __m256i sums[kLive][4];
 
   FURIOSA_INLINE HalfRow(const DepthwiseRows& all, const Half& own, const RowTables& shared)
@@ -81,7 +89,17 @@ struct HalfRow {
         half(own),
         tables(shared),
         requantise(*all.epilogue),
-        count(kWhole ? 32 / kParts : own.count) {
+        input_width(static_cast<size_t>(all.input_width)),
+        count(kWhole ? 32 / kParts : own.count),
+        plain(all.epilogue->plain()),
+        weights(own.weights) {
+    FURIOSA_UNROLL for (size_t part = 0; part < kParts; ++part) {
+      FURIOSA_UNROLL for (size_t i = 0; i < kUnits * kUnit; ++i) {
+        const DepthwiseRows::Line& line = rows.lines[half.part + part][i];
+        lines[part][i] = line.start + half.column - rows.pad * line.step;
+      }
+      to[part] = rows.y[half.part + part] + half.column;
+    }
     FURIOSA_UNROLL for (int d = 0; d < kLive; ++d) restart(d);
   }
 
@@ -91,38 +109,53 @@ struct HalfRow {
     }
   }
 
-  // Adds column `at` of the image, which is column `kx` of the window of the first live pixel.
+  // Adds the lower or the upper half of the channels of one unit.
+  template <bool kUpper>
+  FURIOSA_INLINE void add_unit(const __m256i (&taps)[kUnit], int u, int kx) {
+    constexpr int kFirst = kUpper ? 2 : 0;
+    __m256i units[2];
+    Units::template interleave<kUpper>(taps, units);
+    FURIOSA_UNROLL for (int d = 0; d < kLive; ++d) {
+      const int own = kx - d * kStride;
+      if (own < 0) continue;
+      FURIOSA_UNROLL for (int v = 0; v < 2; ++v) {
+        Units::dot(sums[d][kFirst + v], units[v], weights, (own * kPacked + u) * 4 + kFirst + v);
+      }
+    }
+  }
+
+  // Adds column `at` of the image, which is column `kx` of the window of the first live pixel, and
+  // goes on to the next.
   FURIOSA_INLINE void add_column(ptrdiff_t at, int kx) {
-    const bool inside = static_cast<size_t>(at) < static_cast<size_t>(rows.input_width);
+    const bool inside = static_cast<size_t>(at) < input_width;
     FURIOSA_UNROLL for (int u = 0; u < kUnits; ++u) {
-      __m256i lines[kUnit], units[4];
+      const uint8_t* from[kUnit][kParts];
+      __m256i taps[kUnit];
       FURIOSA_UNROLL for (int i = 0; i < kUnit; ++i) {
-        const uint8_t* from[kParts];
         FURIOSA_UNROLL for (size_t part = 0; part < kParts; ++part) {
-          const DepthwiseRows::Line& line = rows.lines[half.part + part][kUnit * u + i];
-          from[part] = inside ? line.start + at * line.step + half.column : rows.outside;
+          const uint8_t*& line = lines[part][kUnit * u + i];
+          from[i][part] = inside ? line : rows.outside;
+          line += rows.lines[half.part + part][kUnit * u + i].step;
         }
-        lines[i] = load_parts<kParts>(from, count);
+        taps[i] = load_parts<kParts>(from[i], count);
       }
-      Units::interleave(lines, units);
-      FURIOSA_UNROLL for (int d = 0; d < kLive; ++d) {
-        const int own = kx - d * kStride;
-        if (own < 0) continue;
-        FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
-          Units::dot(sums[d][v], units[v], half.weights + (own * kPacked + u) * 4 + v);
+      add_unit<false>(taps, u, kx);
+      if constexpr (kWhole) {
+        // To load the taps again takes less than to spill accumulators.
+        FURIOSA_UNROLL for (int i = 0; i < kUnit; ++i) {
+          FURIOSA_UNROLL for (size_t part = 0; part < kParts; ++part) asm("" : "+r"(from[i][part]));
+          taps[i] = load_parts<kParts>(from[i], count);
         }
       }
+      add_unit<true>(taps, u, kx);
     }
   }
 
   FURIOSA_INLINE void finish(ptrdiff_t pixel) {
     __m256i bytes = requantise.template bytes<4>(sums[0], half.multiplier);
-    if (!rows.epilogue->plain()) bytes = finish_any<kParts>(rows, half, tables, pixel, bytes);
-    uint8_t* to[kParts];
-    FURIOSA_UNROLL for (size_t part = 0; part < kParts; ++part) {
-      to[part] = rows.y[half.part + part] + pixel * rows.y_step + half.column;
-    }
+    if (!plain) bytes = finish_any<kParts>(rows, half, tables, pixel, bytes);
     store_parts<kParts>(to, count, bytes, half.stored);
+    FURIOSA_UNROLL for (size_t part = 0; part < kParts; ++part) to[part] += rows.y_step;
     FURIOSA_UNROLL for (int d = 0; d + 1 < kLive; ++d) {
       FURIOSA_UNROLL for (int v = 0; v < 4; ++v) sums[d][v] = sums[d + 1][v];
     }

@@ -59,20 +59,24 @@ FURIOSA_INLINE void half_row(const PanelBlock& block, const Finisher& finish, si
   const auto* bias = reinterpret_cast<const __m256i*>(block.scales->bias + column);
   const auto* weights = reinterpret_cast<const __m256i*>(block.panel) +
                         column / kHalf * depthwise_units<Units>(block.taps) * 4;
-  __m256i sums[4];
-  FURIOSA_UNROLL for (int v = 0; v < 4; ++v) sums[v] = _mm256_load_si256(bias + v);
+  __m256i sums[1][4];
+  FURIOSA_UNROLL for (int v = 0; v < 4; ++v) sums[0][v] = _mm256_load_si256(bias + v);
   for (size_t tap = 0; tap < block.taps; tap += kUnit, weights += 4) {
-    __m256i lines[kUnit], units[4];
+    __m256i lines[kUnit], low[2], high[2];
     FURIOSA_UNROLL for (size_t i = 0; i < kUnit; ++i) {
       // The weights of taps that are not there are zero, so any pixel will do.
       const size_t own = tap + i < block.taps ? tap + i : tap;
       const uint8_t* from = block.rows[own * block.row_pitch + row] + block.row_offset + column;
       lines[i] = load_parts<1>(&from, left);
     }
-    Units::interleave(lines, units);
-    FURIOSA_UNROLL for (int v = 0; v < 4; ++v) Units::dot(sums[v], units[v], weights + v);
+    Units::template interleave<false>(lines, low);
+    Units::template interleave<true>(lines, high);
+    FURIOSA_UNROLL for (int v = 0; v < 2; ++v) {
+      Units::dot(sums[0][v], low[v], weights, v);
+      Units::dot(sums[0][2 + v], high[v], weights, 2 + v);
+    }
   }
-  finish.store<4>(row, column, sums);
+  finish.store<1, 4>(row, column, sums);
 }
 
 template <class Units>

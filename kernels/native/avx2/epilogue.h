@@ -71,12 +71,14 @@ struct Requantiser {
   }
 };
 
-// A byte in the low bits of this number, 2^23, is added to it.
-constexpr float kCarrier = 8388608.0f;
+// A sum with this has no fraction: adding it rounds values up to 2^22 to integers.
+constexpr float kRounding = 12582912.0f;  // 1.5 * 2^23
+// A byte in the low bits of this number is added to it.
+constexpr float kCarrier = 8388608.0f;  // 2^23
 
-// QLinearAdd of the convolution's bytes and the residual's, both as they are packed.
+// QLinearAdd of the convolution and the residual.
 struct Adder {
-  __m256 own_scale, other_scale, offset, high, carrier;
+  __m256 own_scale, other_scale, offset, high, carrier, unrounding;
   __m256i shift;
   bool residual_first;
 
@@ -86,31 +88,56 @@ struct Adder {
         offset(_mm256_set1_ps(epilogue.residual_offset)),
         high(_mm256_set1_ps(epilogue.is_signed ? 127.0f : 255.0f)),
         carrier(_mm256_set1_ps(epilogue.is_signed ? kCarrier + 128.0f : kCarrier)),
+        unrounding(_mm256_set1_ps(kRounding + (epilogue.is_signed ? 128.0f : 0.0f) -
+                                  static_cast<float>(epilogue.y_zero_point))),
         shift(_mm256_set1_epi16(epilogue.is_signed ? 128 : 0)),
         residual_first(epilogue.residual_first) {}
 
-  // Eight bytes less the shift.
-  FURIOSA_INLINE __m256 widen(__m256i half, int v) const {
+  // Bytes as they are packed, less the shift.
+  FURIOSA_INLINE void widen(__m256i bytes, __m256 (&values)[4]) const {
+    const __m256i zero = _mm256_setzero_si256();
     const __m256i exponent = _mm256_set1_epi16(0x4B00);  // of kCarrier
-    const __m256i carried =
-        v % 2 == 0 ? _mm256_unpacklo_epi16(half, exponent) : _mm256_unpackhi_epi16(half, exponent);
-    return _mm256_sub_ps(_mm256_castsi256_ps(carried), carrier);
+    const __m256i halves[2] = {_mm256_unpacklo_epi8(bytes, zero),
+                               _mm256_unpackhi_epi8(bytes, zero)};
+    FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+      const __m256i carried = v % 2 == 0 ? _mm256_unpacklo_epi16(halves[v / 2], exponent)
+                                         : _mm256_unpackhi_epi16(halves[v / 2], exponent);
+      values[v] = _mm256_sub_ps(_mm256_castsi256_ps(carried), carrier);
+    }
   }
 
-  FURIOSA_INLINE __m256i operator()(__m256i own, __m256i residual) const {
-    const __m256i zero = _mm256_setzero_si256();
-    const __m256i q[2] = {_mm256_unpacklo_epi8(own, zero), _mm256_unpackhi_epi8(own, zero)};
-    const __m256i r[2] = {_mm256_unpacklo_epi8(residual, zero),
-                          _mm256_unpackhi_epi8(residual, zero)};
+  FURIOSA_INLINE __m256i sum(const __m256 (&own)[4], const __m256 (&other)[4]) const {
     __m256 sums[4];
     FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
-      const __m256 a = widen(q[v / 2], v), b = widen(r[v / 2], v);
       const __m256 value =
-          residual_first ? _mm256_fmadd_ps(b, other_scale, _mm256_fmadd_ps(a, own_scale, offset))
-                         : _mm256_fmadd_ps(a, own_scale, _mm256_fmadd_ps(b, other_scale, offset));
+          residual_first
+              ? _mm256_fmadd_ps(other[v], other_scale, _mm256_fmadd_ps(own[v], own_scale, offset))
+              : _mm256_fmadd_ps(own[v], own_scale, _mm256_fmadd_ps(other[v], other_scale, offset));
       sums[v] = _mm256_min_ps(high, value);
     }
     return round_to_bytes(sums, shift);
+  }
+
+  // Of bytes as they are packed.
+  FURIOSA_INLINE __m256i operator()(__m256i own, __m256i residual) const {
+    __m256 q[4], r[4];
+    widen(own, q);
+    widen(residual, r);
+    return sum(q, r);
+  }
+
+  // Of accumulators, whose bytes remain floats.
+  template <int V>
+  FURIOSA_INLINE __m256i operator()(const Requantiser& requantise, const __m256i (&accumulators)[4],
+                                    const float* multiplier, __m256i residual) const {
+    __m256 q[4], r[4];
+    FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+      const __m256 scaled = requantise.scale(accumulators[v], multiplier + v % V * 8);
+      const __m256 value = _mm256_max_ps(scaled, requantise.low);  // in this order a NaN is low
+      q[v] = _mm256_sub_ps(_mm256_add_ps(value, _mm256_set1_ps(kRounding)), unrounding);
+    }
+    widen(residual, r);
+    return sum(q, r);
   }
 };
 
@@ -124,26 +151,41 @@ class Finisher {
         table_(block.epilogue->table_stride == 0 ? block.epilogue->table : nullptr),
         residual_table_(block.epilogue->residual_table_stride == 0 ? block.epilogue->residual_table
                                                                    : nullptr),
-        plain_(block.epilogue->plain() && !block.epilogue->to_float),
-        any_(block.epilogue->to_float || block.epilogue->table_stride != 0 ||
-             block.epilogue->residual_table_stride != 0) {}
+        kind_(kind(*block.epilogue)) {}
 
-  // Takes the accumulators of 4 / V rows from `row` on, of the stripe that starts at `column` of
-  // the panel, to what is stored.
-  template <int V>
-  FURIOSA_INLINE void store(size_t row, size_t column, const __m256i (&sums)[4]) const {
-    if (plain_) {
-      const float* multiplier = block_.scales->multiplier + column;
-      return store_bytes<V>(row, column, requantise_.bytes<V>(sums, multiplier));
+  // Takes the accumulators of rows [row, row + R), of the stripe that starts at `column` of the
+  // panel, to what is stored.
+  template <int R, int V>
+  FURIOSA_INLINE void store(size_t row, size_t column, const __m256i (&sums)[R][V]) const {
+    static_assert(R * V % 4 == 0 && R <= static_cast<int>(kSpareRows));
+    if (kind_ == Kind::kPlain || kind_ == Kind::kAdd) {
+      FURIOSA_UNROLL for (int g = 0; g < R * V / 4; ++g) {
+        __m256i group[4];
+        FURIOSA_UNROLL for (int i = 0; i < 4; ++i) {
+          group[i] = sums[(4 * g + i) / V][(4 * g + i) % V];
+        }
+        store_simple<V>(row + static_cast<size_t>(4 * g / V), column, group);
+      }
+      return;
     }
-    alignas(32) int32_t spilled[32];
-    FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
-      _mm256_store_si256(reinterpret_cast<__m256i*>(spilled) + v, sums[v]);
-    }
-    any_ ? store_any<V>(row, column, spilled) : store_finished<V>(row, column, spilled);
+    __m256i spilled[R * V];
+    FURIOSA_UNROLL for (int i = 0; i < R * V; ++i) spilled[i] = sums[i / V][i % V];
+    if (kind_ == Kind::kShared) return store_shared<R, V>(row, column, spilled);
+    store_any<R, V>(row, column, reinterpret_cast<const int32_t*>(spilled));
   }
 
  private:
+  enum class Kind { kPlain, kAdd, kShared, kAny };  // tables that channels share, or any epilogue
+
+  FURIOSA_INLINE static Kind kind(const Epilogue& epilogue) {
+    if (epilogue.to_float || epilogue.table_stride != 0 || epilogue.residual_table_stride != 0) {
+      return Kind::kAny;
+    }
+    if (epilogue.plain()) return Kind::kPlain;
+    const bool table = epilogue.table != nullptr || epilogue.residual_table != nullptr;
+    return table ? Kind::kShared : Kind::kAdd;
+  }
+
   template <int V>
   FURIOSA_INLINE size_t count(size_t column) const {
     const size_t left = block_.columns - column;
@@ -159,31 +201,49 @@ class Finisher {
     store_parts<4 / V>(to, count<V>(column), to_rows<V>(bytes));
   }
 
-  // With tables for all channels and a residual.
   template <int V>
-  [[gnu::noinline]] void store_finished(size_t row, size_t column, const int32_t* spilled) const {
-    __m256i sums[4];
-    FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
-      sums[v] = _mm256_load_si256(reinterpret_cast<const __m256i*>(spilled) + v);
+  FURIOSA_INLINE __m256i residual(size_t row, size_t column) const {
+    const uint8_t* from[4 / V];
+    FURIOSA_UNROLL for (size_t r = 0; r < 4 / V; ++r) {
+      from[r] = block_.residual[row + r] + block_.first_column + column;
     }
-    __m256i bytes = requantise_.bytes<V>(sums, block_.scales->multiplier + column);
-    if (table_.present()) bytes = table_[bytes];
-    if (block_.epilogue->add_residual) {
-      const uint8_t* from[4 / V];
-      FURIOSA_UNROLL for (size_t r = 0; r < 4 / V; ++r) {
-        from[r] = block_.residual[row + r] + block_.first_column + column;
-      }
-      bytes = add_(bytes, to_packed<V>(load_parts<4 / V>(from, count<V>(column))));
-      if (residual_table_.present()) bytes = residual_table_[bytes];
-    }
+    return to_packed<V>(load_parts<4 / V>(from, count<V>(column)));
+  }
+
+  template <int V>
+  FURIOSA_INLINE void store_simple(size_t row, size_t column, const __m256i (&sums)[4]) const {
+    const float* multiplier = block_.scales->multiplier + column;
+    const __m256i bytes = kind_ == Kind::kPlain ? requantise_.bytes<V>(sums, multiplier)
+                                                : add_.operator()<V>(requantise_, sums, multiplier,
+                                                                     residual<V>(row, column));
     store_bytes<V>(row, column, bytes);
   }
 
+  // With tables for all channels.
+  template <int R, int V>
+  [[gnu::noinline]] void store_shared(size_t row, size_t column, const __m256i* sums) const {
+    constexpr int kGroups = R * V / 4;
+    const auto row_of = [row](int g) { return row + static_cast<size_t>(4 * g / V); };
+    __m256i bytes[kGroups];
+    FURIOSA_UNROLL for (int g = 0; g < kGroups; ++g, sums += 4) {
+      const __m256i group[4] = {sums[0], sums[1], sums[2], sums[3]};
+      bytes[g] = requantise_.bytes<V>(group, block_.scales->multiplier + column);
+    }
+    if (table_.present()) table_.look_up(bytes);
+    if (block_.epilogue->add_residual) {
+      FURIOSA_UNROLL for (int g = 0; g < kGroups; ++g) {
+        bytes[g] = add_(bytes[g], residual<V>(row_of(g), column));
+      }
+      if (residual_table_.present()) residual_table_.look_up(bytes);
+    }
+    FURIOSA_UNROLL for (int g = 0; g < kGroups; ++g) store_bytes<V>(row_of(g), column, bytes[g]);
+  }
+
   // All that an epilogue may have: for what is rare.
-  template <int V>
+  template <int R, int V>
   [[gnu::noinline]] void store_any(size_t row, size_t column, const int32_t* sums) const {
     const Epilogue& epilogue = *block_.epilogue;
-    for (size_t r = row; r < row + 4 / V && r < block_.row_count; ++r, sums += 8 * V) {
+    for (size_t r = row; r < row + R && r < block_.row_count; ++r, sums += 8 * V) {
       for (size_t c = 0; c < count<V>(column); ++c) {
         const size_t slot = slot_of(c, V), channel = block_.first_column + column + c;
         const float multiplier = block_.scales->multiplier[column + slot];
@@ -202,7 +262,7 @@ class Finisher {
   const Requantiser requantise_;
   const Adder add_;
   const Table table_, residual_table_;
-  const bool plain_, any_;
+  const Kind kind_;
 };
 
 }  // namespace

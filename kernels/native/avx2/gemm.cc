@@ -96,7 +96,7 @@ FURIOSA_INLINE void tile(const PanelBlock& block, const avx2::Finisher& finish, 
       avx2::multiply<Words, R, V>(held, r, words, sums);
     }
   }
-  if (chunk.last) return avx2::store_tile<R, V>(finish, row, column, sums);
+  if (chunk.last) return finish.store<R, V>(row, column, sums);
   FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
     FURIOSA_UNROLL for (int v = 0; v < V; ++v) {
       _mm256_store_si256(reinterpret_cast<__m256i*>(rows->sums[r] + column) + v, sums[r][v]);

@@ -95,18 +95,6 @@ FURIOSA_INLINE void load_weights(const __m256i* weights, __m256i (&held)[V]) {
   FURIOSA_UNROLL for (int v = 0; v < V; ++v) held[v] = _mm256_load_si256(weights + v);
 }
 
-template <int R, int V>
-FURIOSA_INLINE void store_tile(const Finisher& finish, size_t row, size_t column,
-                               const __m256i (&sums)[R][V]) {
-  constexpr int kGroup = 4 / V;
-  static_assert(R % kGroup == 0 && R <= static_cast<int>(kSpareRows));
-  FURIOSA_UNROLL for (int r = 0; r < R; r += kGroup) {
-    __m256i group[4];
-    FURIOSA_UNROLL for (int i = 0; i < 4; ++i) group[i] = sums[r + i / V][i % V];
-    finish.store<V>(row + static_cast<size_t>(r), column, group);
-  }
-}
-
 // Calls run(row, steps) for tiles of equal height, steps * kStep rows, of at most kMost steps.
 template <size_t kStep, size_t kMost, class Run>
 FURIOSA_INLINE void for_tiles(size_t rows, Run run) {

@@ -28,15 +28,24 @@ class Table {
 
   FURIOSA_INLINE bool present() const { return present_; }
 
-  FURIOSA_INLINE __m256i operator[](__m256i index) const {
+  // Replaces indices by what they stand for.
+  template <int kCount>
+  FURIOSA_INLINE void look_up(__m256i (&index)[kCount]) const {
     const __m256i sixteen = _mm256_set1_epi8(16);
-    __m256i found = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(steps_[0]), index);
-    FURIOSA_UNROLL for (int i = 1; i < 16; ++i) {
-      index = i <= 8 ? _mm256_sub_epi8(index, sixteen) : _mm256_subs_epi8(index, sixteen);
-      const __m256i step = _mm256_broadcastsi128_si256(steps_[i]);
-      found = _mm256_xor_si256(found, _mm256_shuffle_epi8(step, index));
+    __m256i found[kCount];
+    FURIOSA_UNROLL for (int i = 0; i < 16; ++i) {
+      const __m256i step = _mm256_broadcastsi128_si256(_mm_load_si128(steps_ + i));
+      FURIOSA_UNROLL for (int k = 0; k < kCount; ++k) {
+        if (i == 0) {
+          found[k] = _mm256_shuffle_epi8(step, index[k]);
+          continue;
+        }
+        index[k] =
+            i <= 8 ? _mm256_sub_epi8(index[k], sixteen) : _mm256_subs_epi8(index[k], sixteen);
+        found[k] = _mm256_xor_si256(found[k], _mm256_shuffle_epi8(step, index[k]));
+      }
     }
-    return found;
+    FURIOSA_UNROLL for (int k = 0; k < kCount; ++k) index[k] = found[k];
   }
 
  private:

@@ -2,6 +2,7 @@
 
 #include <immintrin.h>
 
+#include "kernels/native/avx2/table.h"
 #include "kernels/native/expression_loops.h"
 
 namespace furiosa::kernels {
@@ -98,12 +99,14 @@ void dequantize(const uint8_t* x, float* y, size_t count, float scale, int32_t z
 
 void lookup(const uint8_t* x, uint8_t* y, size_t count, const uint8_t* table) {
   size_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    uint64_t in;
-    __builtin_memcpy(&in, x + i, 8);
-    uint64_t out = 0;
-    for (int k = 0; k < 64; k += 8) out |= uint64_t{table[(in >> k) & 255]} << k;
-    __builtin_memcpy(y + i, &out, 8);
+  if (count >= 128) {  // what it takes to prepare the table pays
+    const avx2::Table prepared(table);
+    for (; i + 64 <= count; i += 64) {
+      __m256i bytes[2] = {load(x + i), load(x + i + 32)};
+      prepared.look_up(bytes);
+      store(y + i, bytes[0]);
+      store(y + i + 32, bytes[1]);
+    }
   }
   for (; i < count; ++i) y[i] = table[x[i]];
 }

@@ -16,19 +16,20 @@ struct Words {
   FURIOSA_INLINE static void dot(__m256i& accumulator, __m256i words, __m256i weights) {
     accumulator = _mm256_add_epi32(accumulator, _mm256_madd_epi16(words, weights));
   }
-  FURIOSA_INLINE static void dot(__m256i& accumulator, __m256i words, const __m256i* weights) {
-    dot(accumulator, words, _mm256_load_si256(weights));
+  FURIOSA_INLINE static void dot(__m256i& accumulator, __m256i words, const __m256i* weights,
+                                 int index) {
+    dot(accumulator, words, _mm256_load_si256(weights + index));
   }
 
-  // The units of 32 channels from the lines of two taps, in slot order.
-  FURIOSA_INLINE static void interleave(const __m256i (&taps)[2], __m256i (&units)[4]) {
+  // From the lines of two taps, the units of 16 of 32 channels, in slot order: those of the first
+  // two accumulators, or of the last two.
+  template <bool kUpper>
+  FURIOSA_INLINE static void interleave(const __m256i (&taps)[2], __m256i (&units)[2]) {
     const __m256i zero = _mm256_setzero_si256();
-    const __m256i low = _mm256_unpacklo_epi8(taps[0], taps[1]);
-    units[0] = _mm256_unpacklo_epi8(low, zero);
-    units[1] = _mm256_unpackhi_epi8(low, zero);
-    const __m256i high = _mm256_unpackhi_epi8(taps[0], taps[1]);
-    units[2] = _mm256_unpacklo_epi8(high, zero);
-    units[3] = _mm256_unpackhi_epi8(high, zero);
+    const __m256i pairs =
+        kUpper ? _mm256_unpackhi_epi8(taps[0], taps[1]) : _mm256_unpacklo_epi8(taps[0], taps[1]);
+    units[0] = _mm256_unpacklo_epi8(pairs, zero);
+    units[1] = _mm256_unpackhi_epi8(pairs, zero);
   }
 };
 

@@ -54,7 +54,7 @@ void tile(const PanelBlock& block, const avx2::Finisher& finish, size_t row, siz
       }
     }
   }
-  avx2::store_tile<R, V>(finish, row, column, sums);
+  finish.store<R, V>(row, column, sums);
 }
 
 void run(const PanelBlock& block) {

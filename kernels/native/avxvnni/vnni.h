@@ -18,20 +18,25 @@ struct Bytes {
   FURIOSA_INLINE static void dot(__m256i& accumulator, __m256i bytes, __m256i weights) {
     asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(accumulator) : "x"(bytes), "x"(weights));
   }
-  FURIOSA_INLINE static void dot(__m256i& accumulator, __m256i bytes, const __m256i* weights) {
-    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(accumulator) : "x"(bytes), "m"(*weights));
+  // By weights[index]: an index rather than an address, which GCC 12 would keep for each.
+  FURIOSA_INLINE static void dot(__m256i& accumulator, __m256i bytes, const __m256i* weights,
+                                 int index) {
+    using Panel = __m256i[1 << 16];
+    asm("%{vex%} vpdpbusd %2, %1, %0"
+        : "+x"(accumulator)
+        : "x"(bytes), "m"((*reinterpret_cast<const Panel*>(weights))[index]));
   }
 
-  // The units of 32 channels from the lines of four taps, in slot order.
-  FURIOSA_INLINE static void interleave(const __m256i (&taps)[4], __m256i (&units)[4]) {
-    const __m256i low01 = _mm256_unpacklo_epi8(taps[0], taps[1]);
-    const __m256i low23 = _mm256_unpacklo_epi8(taps[2], taps[3]);
-    units[0] = _mm256_unpacklo_epi16(low01, low23);
-    units[1] = _mm256_unpackhi_epi16(low01, low23);
-    const __m256i high01 = _mm256_unpackhi_epi8(taps[0], taps[1]);
-    const __m256i high23 = _mm256_unpackhi_epi8(taps[2], taps[3]);
-    units[2] = _mm256_unpacklo_epi16(high01, high23);
-    units[3] = _mm256_unpackhi_epi16(high01, high23);
+  // From the lines of four taps, the units of 16 of 32 channels, in slot order: those of the first
+  // two accumulators, or of the last two.
+  template <bool kUpper>
+  FURIOSA_INLINE static void interleave(const __m256i (&taps)[4], __m256i (&units)[2]) {
+    const auto pairs = [](__m256i a, __m256i b) {
+      return kUpper ? _mm256_unpackhi_epi8(a, b) : _mm256_unpacklo_epi8(a, b);
+    };
+    const __m256i first = pairs(taps[0], taps[1]), last = pairs(taps[2], taps[3]);
+    units[0] = _mm256_unpacklo_epi16(first, last);
+    units[1] = _mm256_unpackhi_epi16(first, last);
   }
 };
 
