@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -26,6 +27,7 @@ from benchmarks.models import TOPOLOGIES
 from benchmarks.peak import Peak
 from benchmarks.prepare import PRESETS, prepare
 from furiosa_ep.compiler.driver import CompiledPartition
+from furiosa_ep.device_emulator import checksum
 from furiosa_ep.device_emulator.profiling import CommandTime, profile_commands
 from furiosa_ep.program import Program
 
@@ -79,13 +81,14 @@ def profile(model: bytes, rate: float, threads: int, rounds: int) -> list[Layer]
 def recorded_programs() -> Iterator[list[bytes]]:
     """A list that grows by each Program that a session compiles meanwhile."""
     programs: list[bytes] = []
-    original = CompiledPartition.program
+    original = CompiledPartition.build
 
-    def program(self: CompiledPartition, *arguments: Sequence[Sequence[int]]) -> bytes:
-        programs.append(bytes(original(self, *arguments)))
-        return programs[-1]
+    def build(self: CompiledPartition, *arguments: Any) -> Program:
+        program = original(self, *arguments)
+        programs.append(program.to_bytes(checksum))
+        return program
 
-    with mock.patch.object(CompiledPartition, "program", program):
+    with mock.patch.object(CompiledPartition, "build", build):
         yield programs
 
 
