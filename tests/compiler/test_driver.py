@@ -285,10 +285,10 @@ def test_many_nodes_take_linear_time() -> None:
         data = model(
             "v0 = QuantizeLinear(x, s, z)\n" + "\n".join(lines), "float[2] x", f"uint8[2] v{count}"
         )
-        start = time.perf_counter()
+        start = time.process_time()
         program = CompiledPartition(data).build()
         assert opcodes(program) == ["QUANTIZE", "COPY"]
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(10)
     assert seconds(3300) < 10 * max(seconds(660), 0.1)

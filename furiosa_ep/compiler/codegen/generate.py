@@ -38,7 +38,7 @@ def generate(
         else:
             EMITTERS[operation.kind](operation, emitter)
     emitter.write_outputs()
-    arena_size = plan_memory(emitter.arena, len(emitter.commands))
+    arena_size = plan_memory(emitter.arena)
     return Program(
         tensors=emitter.tensors(),
         commands=emitter.commands,
