@@ -3,12 +3,13 @@
 import ctypes
 import os
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from furiosa_ep.program.files import package_file
 
 LIBRARY_NAME = "libfuriosa_ep.so"
 LIBRARY_VARIABLE = "FURIOSA_EP_LIBRARY"
@@ -71,7 +72,7 @@ def library_path() -> Path:
         LibraryError: where there is no file at that path.
     """
     override = os.environ.get(LIBRARY_VARIABLE)
-    path = Path(override) if override else Path(str(files("furiosa_ep") / LIBRARY_NAME))
+    path = Path(override) if override else package_file(LIBRARY_NAME)
     if not path.is_file():
         raise LibraryError(
             f"no native library at {path}: "

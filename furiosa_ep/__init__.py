@@ -12,7 +12,6 @@ Importing this package is cheap: each name is loaded when it is first used.
 
 import importlib
 import re
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -81,5 +80,7 @@ def __dir__() -> list[str]:
 
 def _version() -> str:
     """FURIOSA_EP_VERSION of the C header: the one place that states the version."""
-    header = (files(__name__) / "include" / "furiosa_ep.h").read_text(encoding="utf-8")
+    from furiosa_ep.program.files import package_file
+
+    header = package_file("include", "furiosa_ep.h").read_text(encoding="utf-8")
     return str(re.findall(r'#define FURIOSA_EP_VERSION "([^"]+)"', header)[0])

@@ -6,17 +6,21 @@ is left out as a whole and reported once by name; the others go on.
 
 import dataclasses
 import functools
-import importlib.metadata
 import logging
+import sys
 import types
 from collections.abc import Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner.hookspecs import PROJECT, Hooks
 from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit, OperatorSupport
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 BUILT_IN = "furiosa_ep"
 """The owner of the built-in operators."""
@@ -69,14 +73,33 @@ class Registry:
 def registry() -> Registry:
     """The built-in operators and those of all installed plugins; built once."""
     plugins: dict[str, Any] = {}
-    for entry_point in sorted(
-        importlib.metadata.entry_points(group=PROJECT), key=lambda one: one.name
-    ):
+    for entry_point in _entry_points():
         try:
             plugins[entry_point.name] = entry_point.load()
         except Exception as error:
             _leave_out(entry_point.name, error)
     return build_registry(plugins)
+
+
+def _entry_points() -> "list[EntryPoint]":
+    """The entry points of all installed plugins, by name.
+
+    Mostly there are none, and to import importlib.metadata takes longer than to look.
+    """
+    if "importlib.metadata" not in sys.modules and not any(map(_may_have_plugins, sys.path)):
+        return []
+    import importlib.metadata
+
+    return sorted(importlib.metadata.entry_points(group=PROJECT), key=lambda one: one.name)
+
+
+def _may_have_plugins(place: str) -> bool:
+    """Whether a distribution in one place of sys.path may have entry points for plugins."""
+    folder = Path(place or ".")
+    if folder.is_file():
+        return True  # An archive.
+    section = f"[{PROJECT}]".encode()
+    return any(section in file.read_bytes() for file in folder.glob("*-info/entry_points.txt"))
 
 
 def build_registry(plugins: Mapping[str, Any]) -> Registry:

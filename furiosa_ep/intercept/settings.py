@@ -5,7 +5,8 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
+
+from furiosa_ep.program.files import package_file
 
 VARIABLE = "FURIOSA_RUN"
 
@@ -28,7 +29,7 @@ class Settings:
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
         """The `inherited` environment with what makes a Python in it run on the NPU."""
-        site = str(files("furiosa_ep") / "intercept" / "site")
+        site = str(package_file("intercept", "site"))
         path = [site, *filter(None, [inherited.get("PYTHONPATH")])]
         return {
             **inherited,

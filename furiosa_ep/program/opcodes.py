@@ -3,8 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from types import MappingProxyType
+
+from furiosa_ep.program.files import package_file
 
 _LINE = re.compile(r'^FURIOSA_OPCODE\((\d+), (\w+), "([^"]*)", "([^"]*)"\)$', re.MULTILINE)
 
@@ -42,7 +43,7 @@ def _parse(number: str, name: str, operands: str, attributes: str) -> OpcodeSche
 
 
 def _read() -> dict[str, OpcodeSchema]:
-    text = (files("furiosa_ep") / "include" / "furiosa_opcodes.def").read_text("utf-8")
+    text = package_file("include", "furiosa_opcodes.def").read_text("utf-8")
     return {match[2]: _parse(*match.groups()) for match in _LINE.finditer(text)}
 
 

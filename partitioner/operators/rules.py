@@ -1,6 +1,5 @@
 """Constraints that several operator families share."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -135,10 +134,13 @@ def _quantization_text(one: Operand, graph: Graph) -> str:
 def usable_scales(unit: NodeUnit, graph: Graph) -> str | None:
     """Every scale must be a positive, finite number."""
     for one in (*unit.inputs, *unit.outputs):
-        scales = [one.params.scale] if one.params else one.scales
-        for scale in np.asarray([] if scales is None else scales, np.float32).reshape(-1):
-            if not (scale > 0 and math.isfinite(scale)):
-                return f"{one.name!r} with scale {scale}"
+        scales = one.params.scale if one.params else one.scales
+        if scales is None:
+            continue
+        values = np.reshape(scales, -1)
+        usable = (values > 0) & np.isfinite(values)
+        if not usable.all():
+            return f"{one.name!r} with scale {values[~usable][0]}"
     return None
 
 

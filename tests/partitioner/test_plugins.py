@@ -5,11 +5,13 @@ import importlib.metadata
 import logging
 import types
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from furiosa_ep.graph import Graph
+from furiosa_ep.partitioner import plugins
 from furiosa_ep.partitioner.hookspecs import hookimpl
 from furiosa_ep.partitioner.plugins import BUILT_IN, build_registry, registry
 from furiosa_ep.partitioner.support import (
@@ -184,3 +186,27 @@ def test_the_registry_is_immutable() -> None:
     found = build_registry({})
     with pytest.raises(TypeError):
         found.operators[("", "New")] = ()  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("folder", "text", "expected"),
+    [
+        ("acme-1.0.dist-info", "[furiosa_ep]\nacme = acme", True),
+        ("acme.egg-info", "[console_scripts]\na = a:b\n\n[furiosa_ep]\nacme = acme", True),
+        ("acme-1.0.dist-info", "[console_scripts]\nfuriosa_ep = furiosa_ep.cli:main", False),
+        ("acme", "[furiosa_ep]\nacme = acme", False),
+    ],
+)
+def test_distributions_with_plugins_are_noticed(
+    tmp_path: Path, folder: str, text: str, expected: bool
+) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "entry_points.txt").write_text(text)
+    assert plugins._may_have_plugins(str(tmp_path)) is expected
+
+
+def test_archives_are_left_to_importlib(tmp_path: Path) -> None:
+    archive = tmp_path / "packages.zip"
+    archive.write_bytes(b"")
+    assert plugins._may_have_plugins(str(archive))
+    assert not plugins._may_have_plugins(str(tmp_path / "missing"))

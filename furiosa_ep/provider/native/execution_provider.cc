@@ -1,5 +1,9 @@
 #include "furiosa_ep/provider/native/execution_provider.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <algorithm>
 #include <thread>
 #include <utility>
@@ -21,6 +25,14 @@ std::vector<FusedNode::Value> describe(const Ort& ort,
     described.push_back({std::string(value_name(ort, value)), value_type(ort, value).dtype});
   }
   return described;
+}
+
+// Gives back what ONNX Runtime has just freed: its own copies of the weights, in blocks that the C
+// library would rather keep for itself.
+void release_freed_memory() noexcept {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
 }
 
 // The shapes of `values` as the compiler takes them, -1 for a dim that is not known.
@@ -74,6 +86,7 @@ ExecutionProvider::ExecutionProvider(std::shared_ptr<const void> library, const 
   };
   OnSessionInitializationEnd = [](ort::Ep* self) noexcept {
     auto& provider = static_cast<ExecutionProvider&>(*self);
+    release_freed_memory();
     return provider.session_->ort.guard([&] { provider.report(); });
   };
   try {
