@@ -16,9 +16,9 @@ size_t parts_for(size_t columns) { return columns > 32 ? 1 : columns > 16 ? 2 : 
 // Lines are taken in fours.
 int64_t lines_for(const Window& window) { return (window.kernel_h + 3) / 4 * 4; }
 
-// Output rows that the lines for one row suffice for.
-int64_t rows_for(const Window& window) {
-  if (window.dilation_h != 1) return 1;
+// Output rows of a group: as many as the lines for one row suffice for.
+int64_t rows_for(const Window& window, Isa isa) {
+  if (window.dilation_h != 1 || !depthwise_rows_share_lines(isa)) return 1;
   const int64_t rows = (lines_for(window) - window.kernel_h) / window.stride_h + 1;
   return std::min(rows, static_cast<int64_t>(DepthwiseRows::kMaxRows));
 }
@@ -52,6 +52,8 @@ DepthwiseRowKernel depthwise_row_kernel([[maybe_unused]] Isa isa, const Window& 
   return nullptr;
 }
 
+bool depthwise_rows_share_lines(Isa isa) { return isa == Isa::kAvx512Vnni; }
+
 bool DepthwiseConv::fits(const ConvProblem& problem, Isa isa) {
   return problem.group > 1 && problem.group == problem.x.channels &&
          problem.group == problem.y.channels && problem.weights != nullptr &&
@@ -66,7 +68,7 @@ DepthwiseConv::DepthwiseConv(const ConvProblem& problem, Isa isa)
       residual_(problem.residual),
       window_(problem.window),
       epilogue_(problem.epilogue),
-      rows_(rows_for(problem.window)),
+      rows_(rows_for(problem.window, isa)),
       groups_((problem.y.height + rows_ - 1) / rows_),
       outside_(kPanelColumns, problem.x_zero_point) {
   pack(problem, depthwise_kernels(isa));
@@ -75,7 +77,7 @@ DepthwiseConv::DepthwiseConv(const ConvProblem& problem, Isa isa)
 void DepthwiseConv::pack(const ConvProblem& problem, const PanelKernels& kernels) {
   const size_t height = static_cast<size_t>(window_.kernel_h);
   const size_t width = static_cast<size_t>(window_.kernel_w);
-  const size_t row_taps = static_cast<size_t>(lines_for(window_)) * width;
+  const size_t lines = static_cast<size_t>(lines_for(window_)), row_taps = lines * width;
   const size_t taps = static_cast<size_t>(rows_) * row_taps;
   const size_t channels = static_cast<size_t>(y_.channels);
   const size_t panel_size = kernels.panel_size(taps, 1, kPanelColumns);
@@ -89,7 +91,7 @@ void DepthwiseConv::pack(const ConvProblem& problem, const PanelKernels& kernels
   for (size_t i = 0; i < panels_.size(); ++i) {
     const Panel& panel = panels_[i];
     const size_t part_columns = kPanelColumns / panel.parts;
-    // [64 columns][row][group of lines][kernel_w][line], the channels repeated for each part.
+    // [64 columns][row][kernel_w][line], the channels repeated for each part.
     std::vector<uint8_t> ordered(kPanelColumns * taps);
     for (size_t column = 0; column < kPanelColumns; ++column) {
       if (column % part_columns >= panel.columns) continue;
@@ -100,8 +102,8 @@ void DepthwiseConv::pack(const ConvProblem& problem, const PanelKernels& kernels
         sum += weights[tap];
         for (size_t row = 0; row < static_cast<size_t>(rows_); ++row) {
           const size_t line = tap / width + row * static_cast<size_t>(window_.stride_h);
-          const size_t place = row * row_taps + (line / 4 * width + tap % width) * 4 + line % 4;
-          ordered[column * taps + place] = static_cast<uint8_t>(weights[tap]);
+          ordered[column * taps + row * row_taps + tap % width * lines + line] =
+              static_cast<uint8_t>(weights[tap]);
         }
       }
       const size_t slot = kernels.slot(column, kPanelColumns);
@@ -150,7 +152,7 @@ void DepthwiseConv::run_groups(const Panel& panel, const PanelScales& scales, in
   rows.width = y_.width;
   rows.pad = window_.pad_left;
   rows.input_width = x_.width;
-  rows.outside = outside_[0];
+  rows.outside = outside_.data();
   rows.panel = weights_.data() + panel.offset;
   rows.scales = &scales;
   rows.y_step = y_.pixel_stride;

@@ -34,7 +34,7 @@ struct DepthwiseRows {
   ptrdiff_t width;      // output pixels of a row
   ptrdiff_t pad;        // columns left of the image
   ptrdiff_t input_width;
-  uint8_t outside;                   // the value of all pixels outside the image
+  const uint8_t* outside;            // the pixel outside the image
   Line lines[kMaxParts][kMaxLines];  // of each part; beyond the input of its rows, any
   const uint8_t* panel;
   const PanelScales* scales;
@@ -45,11 +45,14 @@ struct DepthwiseRows {
   const Epilogue* epilogue;
 };
 
-// A kernel for rows of one window shape. Its panel is [row][group of 4 lines][kernel_w] vectors as
+// A kernel for rows of one window shape. Its panel is [row][kernel_w][group of 4 lines] vectors as
 // depthwise kernels pack them, for 64 columns: the channels as often as there are parts. The
 // weights of a row are those of the lines that it reads, and zero for the others. No accumulator
 // times its multiplier may reach 2^31.
 using DepthwiseRowKernel = void (*)(const DepthwiseRows& rows);
+
+// Whether kernels of the instruction set take groups of several rows.
+bool depthwise_rows_share_lines(Isa isa);
 
 // The kernel for a window, or nullptr where there is none. Dilation along rows is 1.
 DepthwiseRowKernel depthwise_row_kernel(Isa isa, const Window& window);

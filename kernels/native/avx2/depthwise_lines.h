@@ -59,7 +59,7 @@ template <int kParts>
   const uint8_t* from[kParts];
   for (size_t part = 0; part < kParts; ++part) {
     const size_t own = part < half.stored ? part : 0;
-    from[part] = rows.residual[half.part + own] + pixel * rows.residual_step + half.column;
+    from[part] = rows.residual[half.part + own][0] + pixel * rows.residual_step + half.column;
   }
   bytes = Adder(epilogue)(bytes, load_parts<kParts>(from, half.count));
   return look_up(tables.residual, epilogue.residual_table, epilogue.residual_table_stride, channel,
@@ -98,7 +98,8 @@ struct HalfRow {
         const DepthwiseRows::Line& line = rows.lines[half.part + part][i];
         lines[part][i] = line.start + half.column - rows.pad * line.step;
       }
-      to[part] = rows.y[half.part + part] + half.column;
+      const size_t there = part < half.stored ? part : 0;
+      to[part] = rows.y[half.part + there][0] + half.column;
     }
     FURIOSA_UNROLL for (int d = 0; d < kLive; ++d) restart(d);
   }
@@ -185,13 +186,15 @@ void run_lines(const DepthwiseRows& rows) {
   const Epilogue& epilogue = *rows.epilogue;
   const RowTables tables{shared(epilogue.table, epilogue.table_stride),
                          shared(epilogue.residual_table, epilogue.residual_table_stride)};
+  size_t stored = 0;  // parts that are there
+  while (stored < rows.parts && rows.y[stored][0] != nullptr) ++stored;
   for (size_t i = 0; i < 2; ++i) {
     Half half{};
     half.part = rows.parts == 1 ? 0 : i * rows.parts / 2;
     half.column = rows.parts == 1 ? i * kHalf : 0;
-    if (half.part >= rows.stored_parts || half.column >= rows.columns) break;
+    if (half.part >= stored || half.column >= rows.columns) break;
     half.count = rows.columns - half.column;
-    half.stored = rows.stored_parts - half.part;
+    half.stored = stored - half.part;
     half.weights = reinterpret_cast<const __m256i*>(rows.panel) + i * kWidth * kPacked * 4;
     half.bias = rows.scales->bias + i * kHalf;
     half.multiplier = rows.scales->multiplier + i * kHalf;

@@ -27,7 +27,7 @@ struct Strip {
   FURIOSA_INLINE explicit Strip(const DepthwiseRows& rows)
       : mask(column_mask(rows.columns)),
         zero_point(_mm512_set1_epi16(rows.epilogue->y_zero_point)),
-        outside(_mm512_set1_epi8(static_cast<char>(rows.outside))),
+        outside(_mm512_set1_epi8(static_cast<char>(*rows.outside))),
         input_width(rows.input_width),
         table(rows.epilogue->table),
         at(-rows.pad) {

@@ -23,7 +23,7 @@ void interleave_lines(const DepthwiseRows& rows, size_t first_line, ptrdiff_t at
       from[i][part] = line.start + (at < 0 ? 0 : at * line.step);
     }
   }
-  const __m512i outside = _mm512_set1_epi8(static_cast<char>(rows.outside));
+  const __m512i outside = _mm512_set1_epi8(static_cast<char>(*rows.outside));
   const ptrdiff_t left = at < 0 ? -at : 0;
   const ptrdiff_t right = rows.input_width - at;
   ptrdiff_t column = 0;
@@ -160,7 +160,7 @@ template <int kGroups, int kWidth, int kStride, bool kTable>
 struct Row {
   static constexpr int kPixels = 4;  // that are computed together
 
-  const Four* const weights;  // [kGroups][kWidth]
+  const Four* const weights;  // [kWidth][kGroups]
   const PanelScales* const scales;
   const uint8_t* const table;
   const __m512i zero_point;
@@ -182,7 +182,7 @@ struct Row {
       FURIOSA_UNROLL for (int g = 0; g < kGroups; ++g) {
         __m512i own[kWidth];
         FURIOSA_UNROLL for (int kx = 0; kx < kWidth; ++kx) {
-          own[kx] = _mm512_load_si512(&weights[g * kWidth + kx][v]);
+          own[kx] = _mm512_load_si512(&weights[kx * kGroups + g][v]);
           asm("" : "+v"(own[kx]));  // in a register for all pixels
         }
         FURIOSA_UNROLL for (int c = 0; c < (kCount - 1) * kStride + kWidth; ++c) {
