@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/native/isa.h"
+#include "kernels/native/table_kernels.h"
 
 namespace furiosa::kernels {
 
@@ -47,6 +48,8 @@ struct VectorKernels {
   void (*dequantize)(const uint8_t* x, float* y, size_t count, float scale, int32_t zero_point);
   // y[i] = table[x[i]]
   void (*lookup)(const uint8_t* x, uint8_t* y, size_t count, const uint8_t* table);
+  void (*lookup_rows)(const TableLookup& lookup);     // in one table
+  void (*lookup_columns)(const TableLookup& lookup);  // in a table for each column
   void (*add)(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t count,
               const AddParameters& parameters);
   void (*mul)(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t count,

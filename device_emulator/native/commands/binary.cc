@@ -1,7 +1,7 @@
 // ADD and MUL: two quantised operands, element by element.
 
 #include "device_emulator/native/commands/rows.h"
-#include "kernels/native/nest.h"
+#include "kernels/native/dense_blocks.h"
 
 namespace furiosa {
 namespace {
@@ -11,6 +11,7 @@ using kernels::MulParameters;
 
 constexpr size_t kA = 0, kB = 1, kTable = 2, kY = 3;
 constexpr int64_t kGrain = 64 * 1024;
+constexpr int64_t kMostElements = 4096;  // of a block: its operands stay in the first-level cache
 
 template <class Parameters>
 class Binary final : public Command {
@@ -38,32 +39,22 @@ class Binary final : public Command {
     const uint8_t* a = context.data<uint8_t>(a_);
     const uint8_t* b = context.data<uint8_t>(b_);
     uint8_t* y = context.data<uint8_t>(y_);
-    kernels::for_each_block(nest_, context.pool(), kGrain, [&](const kernels::Block& block) {
-      run_block(a + block.offsets[kA], b + block.offsets[kB], y + block.offsets[kY], block);
+    const kernels::DenseBlocks blocks(nest_, kMostElements);
+    for_block_ranges(blocks, context.pool(), kGrain, [&](size_t begin, size_t end) {
+      uint8_t a_buffer[kMostElements], b_buffer[kMostElements], y_buffer[kMostElements];
+      kernels::DenseOperand of_a(blocks, kA, a, a_buffer), of_b(blocks, kB, b, b_buffer);
+      for (size_t i = begin; i < end; ++i) {
+        const kernels::DenseBlock block = blocks[i];
+        uint8_t* target = y + block.offsets[kY];
+        uint8_t* result = blocks.dense(kY) ? target : y_buffer;
+        kernel_(of_a(block), of_b(block), result, static_cast<size_t>(block.elements), parameters_);
+        commands::apply_table(kernels_, table_, blocks, block, kTable, result);
+        if (result != target) blocks.unpack(block, kY, result, target);
+      }
     });
   }
 
  private:
-  void run_block(const uint8_t* a, const uint8_t* b, uint8_t* y,
-                 const kernels::Block& block) const {
-    uint8_t a_row[kernels::kBlockElements], b_row[kernels::kBlockElements];
-    const auto& rows = nest_.rows().strides;
-    const auto& steps = nest_.columns().strides;
-    const uint8_t* table = table_ ? table_.data + block.offsets[kTable] : nullptr;
-    const int64_t count = block.columns;
-    for (int64_t r = 0; r < block.rows; ++r, a += rows[kA], b += rows[kB], y += rows[kY]) {
-      const uint8_t* of_a = kernels::load_row(a, steps[kA], count, a_row);
-      const uint8_t* of_b = kernels::load_row(b, steps[kB], count, b_row);
-      uint8_t* result = kernels::result_row(y, steps[kY], a_row);
-      kernel_(of_a, of_b, result, static_cast<size_t>(count), parameters_);
-      if (table != nullptr) {
-        commands::lookup_row(kernels_, table, steps[kTable], result, result, count);
-        table += rows[kTable];
-      }
-      kernels::store_row(result, y, steps[kY], count);
-    }
-  }
-
   uint32_t a_, b_, y_;
   CommandReader::Table table_;
   Kernel kernel_;

@@ -1,13 +1,12 @@
 // EXPRESSION: float arithmetic on up to four operands, element by element, as a stack machine that
-// works on rows.
+// works on blocks.
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <vector>
 
 #include "device_emulator/native/commands/rows.h"
-#include "kernels/native/nest.h"
+#include "kernels/native/dense_blocks.h"
 
 namespace furiosa {
 namespace {
@@ -50,12 +49,10 @@ class Expression final : public Command {
   }
 
   void run(const RunContext& context) const override {
-    kernels::for_each_block(nest_, context.pool(), kGrain, [&](const kernels::Block& block) {
-      for (int64_t r = 0; r < block.rows; ++r) {
-        for (int64_t i = 0; i < block.columns; i += kChunk) {
-          run_chunk(context, block, r, i, std::min(kChunk, block.columns - i));
-        }
-      }
+    const kernels::DenseBlocks blocks(nest_, kChunk);
+    for_block_ranges(blocks, context.pool(), kGrain, [&](size_t begin, size_t end) {
+      Run run(*this, context, blocks);
+      for (size_t i = begin; i < end; ++i) run(blocks[i]);
     });
   }
 
@@ -70,12 +67,6 @@ class Expression final : public Command {
     Op op;
     uint32_t payload;  // an input, or where a constant begins in constants_
   };
-  struct Buffers {
-    float stack[kMostDepth][kChunk];
-    float floats[kChunk];
-    uint8_t bytes[kChunk];
-  };
-
   // Checks the code and turns it into steps_.
   void decode(const CommandReader& reader) {
     size_t depth = 0;
@@ -99,71 +90,78 @@ class Expression final : public Command {
     reader.require(depth == 1, "the code does not leave exactly one value");
   }
 
-  // The elements from `column` on of row `row` of a block.
-  void run_chunk(const RunContext& context, const kernels::Block& block, int64_t row,
-                 int64_t column, int64_t count) const {
-    Buffers buffers;
-    const float* stack[kMostDepth] = {};
-    size_t depth = 0;
-    const auto size = static_cast<size_t>(count);
-    const auto offset = [&](size_t operand) {
-      return block.offsets[operand] + row * nest_.rows().strides[operand] +
-             column * nest_.columns().strides[operand];
-    };
-    for (const Step& step : steps_) {
-      if (step.op == Op::kInput) {
-        stack[depth] =
-            load(context, step.payload, offset(step.payload), count, buffers, buffers.stack[depth]);
-        ++depth;
-      } else if (step.op == Op::kConst) {
-        stack[depth++] = constants_.data() + step.payload;
-      } else if (step.op <= Op::kMax) {
-        --depth;
-        float* result = buffers.stack[depth - 1];
-        kernels_.binary[static_cast<size_t>(step.op) - static_cast<size_t>(Op::kAdd)](
-            stack[depth - 1], stack[depth], result, size);
-        stack[depth - 1] = result;
-      } else {
-        float* result = buffers.stack[depth - 1];
-        kernels_.unary[static_cast<size_t>(step.op) - static_cast<size_t>(Op::kNeg)](
-            stack[depth - 1], result, size);
-        stack[depth - 1] = result;
+  // What computes one block after the other.
+  class Run {
+   public:
+    Run(const Expression& expression, const RunContext& context, const kernels::DenseBlocks& blocks)
+        : expression_(expression), context_(context), blocks_(blocks) {}
+
+    void operator()(const kernels::DenseBlock& block) {
+      const kernels::VectorKernels& kernels = expression_.kernels_;
+      const auto size = static_cast<size_t>(block.elements);
+      const float* stack[kMostDepth] = {};
+      size_t depth = 0;
+      for (const Step& step : expression_.steps_) {
+        if (step.op == Op::kInput) {
+          stack[depth] = load(block, step.payload, stack_[depth]);
+          ++depth;
+        } else if (step.op == Op::kConst) {
+          stack[depth++] = expression_.constants_.data() + step.payload;
+        } else if (step.op <= Op::kMax) {
+          --depth;
+          float* result = stack_[depth - 1];
+          kernels.binary[static_cast<size_t>(step.op) - static_cast<size_t>(Op::kAdd)](
+              stack[depth - 1], stack[depth], result, size);
+          stack[depth - 1] = result;
+        } else {
+          float* result = stack_[depth - 1];
+          kernels.unary[static_cast<size_t>(step.op) - static_cast<size_t>(Op::kNeg)](
+              stack[depth - 1], result, size);
+          stack[depth - 1] = result;
+        }
       }
+      store(block, stack[0]);
     }
-    store(context, stack[0], offset(kY), offset(kTable), count, buffers);
-  }
 
-  const float* load(const RunContext& context, size_t operand, int64_t offset, int64_t count,
-                    Buffers& buffers, float* target) const {
-    const Input& input = inputs_[operand];
-    const int64_t step = nest_.columns().strides[operand];
-    if (input.is_float) {
-      return kernels::load_row(context.data<const float>(input.tensor) + offset, step, count,
-                               target);
+   private:
+    const float* load(const kernels::DenseBlock& block, size_t operand, float* target) {
+      const Input& input = expression_.inputs_[operand];
+      if (input.is_float) {
+        const float* x = context_.data<const float>(input.tensor) + block.offsets[operand];
+        if (blocks_.dense(operand)) return x;
+        blocks_.pack(block, operand, x, target);
+        return target;
+      }
+      const uint8_t* x = context_.data<const uint8_t>(input.tensor) + block.offsets[operand];
+      if (!blocks_.dense(operand)) {
+        blocks_.pack(block, operand, x, bytes_);
+        x = bytes_;
+      }
+      expression_.kernels_.dequantize(x, target, static_cast<size_t>(block.elements), input.scale,
+                                      input.zero_point);
+      return target;
     }
-    const uint8_t* bytes = kernels::load_row(context.data<const uint8_t>(input.tensor) + offset,
-                                             step, count, buffers.bytes);
-    kernels_.dequantize(bytes, target, static_cast<size_t>(count), input.scale, input.zero_point);
-    return target;
-  }
 
-  void store(const RunContext& context, const float* values, int64_t offset, int64_t table_offset,
-             int64_t count, Buffers& buffers) const {
-    const int64_t step = nest_.columns().strides[kY];
-    if (y_is_float_) {
-      float* y = context.data<float>(y_) + offset;
-      for (int64_t i = 0; i < count; ++i) y[i * step] = values[i];
-      return;
+    void store(const kernels::DenseBlock& block, const float* values) {
+      const Expression& e = expression_;
+      if (e.y_is_float_) {
+        blocks_.unpack(block, kY, values, context_.data<float>(e.y_) + block.offsets[kY]);
+        return;
+      }
+      uint8_t* y = context_.data<uint8_t>(e.y_) + block.offsets[kY];
+      uint8_t* result = blocks_.dense(kY) ? y : bytes_;
+      e.kernels_.quantize(values, result, static_cast<size_t>(block.elements), e.y_scale_,
+                          e.y_zero_point_);
+      commands::apply_table(e.kernels_, e.table_, blocks_, block, kTable, result);
+      if (result != y) blocks_.unpack(block, kY, result, y);
     }
-    uint8_t* y = context.data<uint8_t>(y_) + offset;
-    uint8_t* row = kernels::result_row(y, step, buffers.bytes);
-    kernels_.quantize(values, row, static_cast<size_t>(count), y_scale_, y_zero_point_);
-    if (table_) {
-      commands::lookup_row(kernels_, table_.data + table_offset, nest_.columns().strides[kTable],
-                           row, row, count);
-    }
-    kernels::store_row(row, y, step, count);
-  }
+
+    const Expression& expression_;
+    const RunContext& context_;
+    const kernels::DenseBlocks& blocks_;
+    float stack_[kMostDepth][kChunk];
+    uint8_t bytes_[kChunk];
+  };
 
   uint32_t y_;
   bool y_is_float_;

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "device_emulator/native/command.h"
+#include "kernels/native/dense_blocks.h"
 #include "kernels/native/vector_kernels.h"
 
 // What commands share that work on rows of bytes.
@@ -42,19 +43,37 @@ struct Rows {
 inline void apply_table(const kernels::VectorKernels& kernels, const CommandReader::Table& table,
                         Rows y) {
   if (!table) return;
-  if (!table.per_channel && y.stride == 1 && y.row_stride == y.count) {
-    y = {y.data, y.count, 1, 1, y.rows * y.count};
+  if (y.stride == 1) {
+    (table.per_channel ? kernels.lookup_columns : kernels.lookup_rows)(
+        {y.data, y.row_stride, y.data, y.row_stride, static_cast<size_t>(y.rows),
+         static_cast<size_t>(y.count), table.data});
+    return;
   }
   for (int64_t r = 0; r < y.rows; ++r, y.data += y.row_stride) {
-    if (y.stride == 1) {
-      lookup_row(kernels, table.data, table.per_channel ? 256 : 0, y.data, y.data, y.count);
-      continue;
-    }
     const uint8_t* row = table.data;
     for (int64_t i = 0; i < y.count; ++i, row += table.per_channel ? 256 : 0) {
       y.data[i * y.stride] = row[y.data[i * y.stride]];
     }
   }
+}
+
+// Applies a table to the packed elements of a block. `operand` is its number in the nest of the
+// blocks, with table_strides().
+inline void apply_table(const kernels::VectorKernels& kernels, const CommandReader::Table& table,
+                        const kernels::DenseBlocks& blocks, const kernels::DenseBlock& block,
+                        size_t operand, uint8_t* data) {
+  if (!table) return;
+  const int64_t count = table.per_channel ? blocks.columns(block) : block.elements;
+  const uint8_t* first = table.data + block.offsets[operand];
+  const int64_t pitch = blocks.column_stride(operand);
+  if (!table.per_channel || (pitch == 256 && blocks.repeats(operand))) {
+    apply_table(kernels, {first, table.per_channel},
+                {data, count, 1, block.elements / count, count});
+    return;
+  }
+  blocks.for_each_row(block, operand, [&](int64_t offset, int64_t packed) {
+    lookup_row(kernels, first + offset, pitch, data + packed, data + packed, count);
+  });
 }
 
 // The stride of a dim, or 1 where it does not matter.
