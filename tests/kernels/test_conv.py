@@ -129,12 +129,28 @@ def test_native_equals_reference_on_any_views(data: st.DataObject) -> None:
     check(*case.program(x, y, data.draw(images(case.dims))))
 
 
-@pytest.mark.parametrize("rows", [*range(1, 16), 27, 28, 29, 41, 225])
-def test_every_height_of_a_tile(rows: int) -> None:
+@pytest.mark.parametrize("rows", [*range(1, 16), *range(23, 30), 41, 49, 225])
+@pytest.mark.parametrize("depth", [5, 8])
+def test_every_height_of_a_tile(rows: int, depth: int) -> None:
     rng = np.random.default_rng(rows)
     for columns in (15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 127, 129):
-        case = random_case(rng, 1, (1, rows), (5, columns), (1, 1))
+        case = random_case(rng, 1, (1, rows), (depth, columns), (1, 1))
         check(*finish_randomly(case, rng).program())
+
+
+@pytest.mark.parametrize("depth", [4, 8, 20, 68, 640, 700])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("columns", [16, 32, 48, 64])
+def test_every_epilogue_of_rows_that_take_turns(depth: int, kernel: int, columns: int) -> None:
+    rng = np.random.default_rng(depth + columns)
+    for table in (None, rng.integers(0, 256, 256).astype(np.uint8)):
+        for add in (False, True):
+            case = random_case(rng, 1, (1, 60), (depth, columns), (1, kernel), pads=(0, 1, 0, 1))
+            case.table = table
+            if add:
+                case.residual = rng.integers(0, 256, case.dims).astype(np.uint8)
+                case.addition = {"residual_scale": 0.6, "conv_scale": 0.7, "residual_offset": -20.5}
+            check(*case.program())
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 6, 7, 8, 63, 64, 65, 511, 513, 1026])

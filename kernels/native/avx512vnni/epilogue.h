@@ -226,19 +226,43 @@ struct Adder {
     return sum(q, r);
   }
 
-  // Of accumulators, whose bytes remain floats.
+  // Of accumulators, whose bytes remain floats. Half of the vectors at a time: kernels that
+  // multiply meanwhile have few registers left.
   template <int V>
   FURIOSA_INLINE __m512i operator()(const Requantiser& requantise,
                                     const __m512i (&accumulators)[kVectors<V>],
                                     const float* multiplier, __m512i residual) const {
-    __m512 q[kVectors<V>], r[kVectors<V>];
-    FURIOSA_UNROLL for (int v = 0; v < kVectors<V>; ++v) {
+    const __m512i zero = _mm512_setzero_si512();
+    const __m512i low =
+        half<V, 0>(requantise, accumulators, multiplier, _mm512_unpacklo_epi8(residual, zero));
+    const __m512i high =
+        half<V, 2>(requantise, accumulators, multiplier, _mm512_unpackhi_epi8(residual, zero));
+    return _mm512_packus_epi16(low, high);
+  }
+
+  // Sums kFirst and, where there is one, kFirst + 1, as 16-bit integers.
+  template <int V, int kFirst>
+  FURIOSA_INLINE __m512i half(const Requantiser& requantise,
+                              const __m512i (&accumulators)[kVectors<V>], const float* multiplier,
+                              __m512i residual) const {
+    const __m512i exponent = _mm512_set1_epi16(0x4B00);  // of kCarrier
+    __m512i whole[2];
+    FURIOSA_UNROLL for (int i = 0; i < 2; ++i) {
+      constexpr int kLast = kVectors<V> - 1;
+      const int v = kFirst + i < kLast ? kFirst + i : kLast;
+      const __m512i carried = i == 0 ? _mm512_unpacklo_epi16(residual, exponent)
+                                     : _mm512_unpackhi_epi16(residual, exponent);
+      const __m512 other = _mm512_sub_ps(_mm512_castsi512_ps(carried), carrier);
       const __m512 scaled = requantise.scale(accumulators[v], multiplier + v % V * 16);
       const __m512 value = _mm512_max_ps(scaled, requantise.low);  // in this order a NaN is low
-      q[v] = _mm512_sub_ps(_mm512_add_ps(value, _mm512_set1_ps(kRounding)), unrounding);
+      const __m512 own = _mm512_sub_ps(_mm512_add_ps(value, _mm512_set1_ps(kRounding)), unrounding);
+      const __m512 sum =
+          residual_first
+              ? _mm512_fmadd_ps(other, other_scale, _mm512_fmadd_ps(own, own_scale, offset))
+              : _mm512_fmadd_ps(own, own_scale, _mm512_fmadd_ps(other, other_scale, offset));
+      whole[i] = _mm512_cvtps_epi32(_mm512_min_ps(high, sum));
     }
-    widen(residual, carrier, r);
-    return sum(q, r);
+    return _mm512_adds_epi16(_mm512_packs_epi32(whole[0], whole[1]), shift);
   }
 };
 
