@@ -9,6 +9,9 @@
 #include <optional>
 #include <thread>
 
+#include "furiosa_ep/provider/native/shared_by_content.h"
+#include "kernels/native/isa.h"
+
 struct FuriosaReply {
   std::function<void(std::span<const std::byte>)> use_bytes;
   std::optional<furiosa::ConstantMemory> constants;  // of the Program that the bytes will be
@@ -118,6 +121,9 @@ PartitionPlan partition(const CompilerHandle& session, const std::string& model,
 
 namespace {
 
+auto& handles() { return SharedByContent<CompilerHandle>::instance(); }
+auto& executables() { return SharedByContent<Executable>::instance(); }
+
 // Loads the Program that `reply` takes into `executable`.
 void take_program(FuriosaReply& reply, std::shared_ptr<const Executable>& executable) {
   reply.use_bytes = [&](std::span<const std::byte> bytes) {
@@ -130,29 +136,45 @@ void take_program(FuriosaReply& reply, std::shared_ptr<const Executable>& execut
 }  // namespace
 
 CompiledPartition compile(const CompilerHandle& session, const std::string& model,
-                          std::span<const int64_t> shapes) {
-  CompiledPartition compiled;
+                          std::span<const int64_t> shapes, const Digest& source) {
+  CompiledPartition compiled{source, nullptr, nullptr};
   FuriosaReply reply;
   take_program(reply, compiled.executable);
   uint64_t partition = 0;
   const Call call;
   const int32_t result = call->compile(session.value(), model.data(), model.size(), shapes.data(),
                                        shapes.size(), &partition, &reply);
-  compiled.handle = CompilerHandle(partition);
+  if (partition != 0) compiled.handle = std::make_shared<const CompilerHandle>(partition);
   check(result, reply, "compile a partition");
+  compiled.handle = handles().share(source, std::move(compiled.handle));
+  compiled.executable = executables().share(source, std::move(compiled.executable));
   return compiled;
 }
 
-std::shared_ptr<const Executable> specialize(const CompilerHandle& partition,
-                                             std::span<const int64_t> shapes) {
-  std::shared_ptr<const Executable> executable;
+std::optional<CompiledPartition> find_compiled(const Digest& source) {
+  CompiledPartition found{source, handles().find(source), executables().find(source)};
+  if (found.handle == nullptr && found.executable == nullptr) return std::nullopt;
+  return found;
+}
+
+std::shared_ptr<const Executable> specialize(const CompiledPartition& partition,
+                                             std::span<const int64_t> shapes,
+                                             const std::function<void()>& compiling) {
+  ContentHash hash;
+  hash.add(isa_name(active_isa()));
+  hash.add(std::as_bytes(std::span(&partition.source, 1)));
+  hash.add(shapes);
+  const Digest source = hash.digest();
+  std::shared_ptr<const Executable> executable = executables().find(source);
+  if (executable != nullptr) return executable;
+  compiling();
   FuriosaReply reply;
   take_program(reply, executable);
   const Call call;
-  check(call->specialize(partition.value(), shapes.data(), shapes.size(), &reply), reply,
+  check(call->specialize(partition.handle->value(), shapes.data(), shapes.size(), &reply), reply,
         "compile a partition for new input shapes");
   if (executable == nullptr) throw Error("the compiler gave no Program for these input shapes");
-  return executable;
+  return executables().share(source, std::move(executable));
 }
 
 }  // namespace compiler

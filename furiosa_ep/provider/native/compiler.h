@@ -3,11 +3,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "device_emulator/native/content_hash.h"
 #include "device_emulator/native/executor.h"
 #include "furiosa_ep/provider/native/compiler_callbacks.h"
 
@@ -37,9 +39,11 @@ struct PartitionPlan {
   std::string summary;
 };
 
+// Either a Program, or what makes one for given input shapes.
 struct CompiledPartition {
-  CompilerHandle handle;
-  std::shared_ptr<const Executable> executable;  // null where it depends on the input shapes
+  Digest source;  // of what it was compiled from
+  std::shared_ptr<const CompilerHandle> handle;
+  std::shared_ptr<const Executable> executable;
 };
 
 // The installed compiler. All functions throw Error with the compiler's reason.
@@ -50,10 +54,15 @@ bool installed();
 CompilerHandle open(std::span<const std::pair<std::string, std::string>> options,
                     FuriosaSettings& settings);
 PartitionPlan partition(const CompilerHandle& session, const std::string& model, size_t node_count);
+// `source` stands for all that the result depends on: what sessions of the process have in use for
+// equal ones is shared.
 CompiledPartition compile(const CompilerHandle& session, const std::string& model,
-                          std::span<const int64_t> shapes);
-std::shared_ptr<const Executable> specialize(const CompilerHandle& partition,
-                                             std::span<const int64_t> shapes);
+                          std::span<const int64_t> shapes, const Digest& source);
+std::optional<CompiledPartition> find_compiled(const Digest& source);
+// The Program of `partition` for these input shapes; `compiling` is called where none is in use.
+std::shared_ptr<const Executable> specialize(const CompiledPartition& partition,
+                                             std::span<const int64_t> shapes,
+                                             const std::function<void()>& compiling);
 
 }  // namespace compiler
 }  // namespace furiosa

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "furiosa_ep/provider/native/model_writer.h"
+#include "kernels/native/isa.h"
 
 namespace furiosa {
 namespace {
@@ -44,6 +45,17 @@ std::vector<int64_t> shape_words(const Ort& ort, std::span<const ort::ValueInfo*
     words.insert(words.end(), known.dims.begin(), known.dims.end());
   }
   return words;
+}
+
+// Stands for all that the Program of a partition depends on.
+Digest digest_of(std::string_view content, std::span<const std::span<const std::byte>> constants,
+                 std::span<const int64_t> shapes) {
+  ContentHash hash;
+  hash.add(isa_name(active_isa()));
+  hash.add(content);
+  for (const std::span<const std::byte> one : constants) hash.add(one);
+  hash.add(shapes);
+  return hash.digest();
 }
 
 }  // namespace
@@ -178,12 +190,19 @@ std::unique_ptr<FusedNode> ExecutionProvider::compile(const ort::Graph* graph,
   const auto nodes = ort.list(ort::kGraphGetNumNodes, ort::kGraphGetNodes, graph);
   const auto inputs = ort.list(ort::kNodeGetNumInputs, ort::kNodeGetInputs, fused);
   const auto outputs = ort.list(ort::kNodeGetNumOutputs, ort::kNodeGetOutputs, fused);
-  const std::string model = write_model(ort, graph, nodes, inputs, outputs);
   const std::string name = ort.get(ort::kNodeGetName, fused);
+  const std::vector<int64_t> shapes = shape_words(ort, inputs);
   try {
-    return std::make_unique<FusedNode>(
-        session_, name, describe(ort, inputs), describe(ort, outputs),
-        compiler::compile(session_->handle, model, shape_words(ort, inputs)));
+    std::vector<std::span<const std::byte>> constants;
+    const std::string content = write_model(ort, graph, nodes, inputs, outputs, &constants);
+    const Digest source = digest_of(content, constants, shapes);
+    std::optional<CompiledPartition> compiled = compiler::find_compiled(source);
+    if (!compiled.has_value()) {
+      const std::string model = write_model(ort, graph, nodes, inputs, outputs);
+      compiled = compiler::compile(session_->handle, model, shapes, source);
+    }
+    return std::make_unique<FusedNode>(session_, name, describe(ort, inputs),
+                                       describe(ort, outputs), *std::move(compiled));
   } catch (const std::exception& error) {
     throw Error("cannot compile partition " + name + ": " + error.what());
   }

@@ -42,9 +42,9 @@ FusedNode::FusedNode(std::shared_ptr<Session> session, std::string name, std::ve
       name_(std::move(name)),
       inputs_(std::move(inputs)),
       outputs_(std::move(outputs)),
-      handle_(std::move(compiled.handle)),
+      compiled_(std::move(compiled)),
       programs_(session_->settings.program_cache_size) {
-  if (compiled.executable != nullptr) fixed_ = place(std::move(compiled.executable));
+  if (compiled_.executable != nullptr) fixed_ = place(compiled_.executable);
 }
 
 std::shared_ptr<const FusedNode::Placed> FusedNode::place(
@@ -136,10 +136,11 @@ std::shared_ptr<const FusedNode::Placed> FusedNode::specialize(
     description += " '" + inputs_[i].name + "' " + to_string(inputs[i].dims);
   }
   try {
-    const Ort& ort = session_->ort;
-    ort.log(ort.get(ort::kKernelContextGetLogger, context), ort::Severity::kInfo,
-            "compiling " + description);
-    std::shared_ptr<const Placed> placed = place(compiler::specialize(handle_, shapes));
+    std::shared_ptr<const Placed> placed = place(compiler::specialize(compiled_, shapes, [&] {
+      const Ort& ort = session_->ort;
+      ort.log(ort.get(ort::kKernelContextGetLogger, context), ort::Severity::kInfo,
+              "compiling " + description);
+    }));
     check_shapes(*placed, inputs);
     return placed;
   } catch (const std::exception& error) {

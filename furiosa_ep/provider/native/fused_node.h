@@ -67,7 +67,7 @@ class FusedNode final : public ort::NodeComputeInfo {
   const std::string name_;
   const std::vector<Value> inputs_;
   const std::vector<Value> outputs_;
-  const CompilerHandle handle_;
+  const CompiledPartition compiled_;
   std::shared_ptr<const Placed> fixed_;  // where the shapes are known beforehand
   ProgramCache<Placed> programs_;        // otherwise
 };

@@ -1,5 +1,6 @@
 #include "furiosa_ep/provider/native/model_writer.h"
 
+#include <algorithm>
 #include <memory>
 #include <unordered_set>
 
@@ -50,7 +51,8 @@ constexpr size_t kInlineBytes = 128;
 
 class ModelWriter {
  public:
-  explicit ModelWriter(const Ort& ort) : ort_(ort) {}
+  ModelWriter(const Ort& ort, std::vector<std::span<const std::byte>>* constants)
+      : ort_(ort), constants_(constants) {}
 
   void write_model(ProtobufWriter& out, const ort::Graph* graph,
                    std::span<const ort::Node* const> nodes,
@@ -88,8 +90,10 @@ class ModelWriter {
       described.insert(value_name(ort_, output));
       out.message(graph_proto::kOutput, [&](ProtobufWriter& o) { write_value_info(o, output); });
     }
-    for (const ort::ValueInfo* one :
-         ort_.list(ort::kGraphGetNumInitializers, ort::kGraphGetInitializers, graph)) {
+    // In an order of its own: ONNX Runtime's is another one in every session.
+    auto initializers = ort_.list(ort::kGraphGetNumInitializers, ort::kGraphGetInitializers, graph);
+    std::ranges::sort(initializers, {}, [&](const auto* one) { return value_name(ort_, one); });
+    for (const ort::ValueInfo* one : initializers) {
       if (!is_constant(ort_, one)) continue;
       const ort::Value* value = ort_.get(ort::kValueInfoGetInitializerValue, one);
       if (value == nullptr) continue;
@@ -262,9 +266,17 @@ class ModelWriter {
       return;
     }
     write_entry(out, "location", "@mem");
-    write_entry(out, "offset", std::to_string(reinterpret_cast<uintptr_t>(data)));
+    write_entry(out, "offset",
+                std::to_string(place_of({static_cast<const std::byte*>(data), size})));
     write_entry(out, "length", std::to_string(size));
     out.integer(tensor::kDataLocation, tensor::kExternal);
+  }
+
+  // What stands for the bytes of a constant.
+  uintptr_t place_of(std::span<const std::byte> bytes) {
+    if (constants_ == nullptr) return reinterpret_cast<uintptr_t>(bytes.data());
+    constants_->push_back(bytes);
+    return constants_->size() - 1;
   }
 
   static void write_entry(ProtobufWriter& out, std::string_view key, std::string_view value) {
@@ -283,6 +295,7 @@ class ModelWriter {
   }
 
   const Ort& ort_;
+  std::vector<std::span<const std::byte>>* const constants_;
 };
 
 }  // namespace
@@ -290,9 +303,10 @@ class ModelWriter {
 std::string write_model(const Ort& ort, const ort::Graph* graph,
                         std::span<const ort::Node* const> nodes,
                         std::span<const ort::ValueInfo* const> inputs,
-                        std::span<const ort::ValueInfo* const> outputs) {
+                        std::span<const ort::ValueInfo* const> outputs,
+                        std::vector<std::span<const std::byte>>* constants) {
   ProtobufWriter out;
-  ModelWriter(ort).write_model(out, graph, nodes, inputs, outputs);
+  ModelWriter(ort, constants).write_model(out, graph, nodes, inputs, outputs);
   return std::move(out).take();
 }
 

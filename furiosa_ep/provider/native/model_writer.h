@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "furiosa_ep/provider/native/ort.h"
 
@@ -13,10 +14,14 @@ namespace furiosa {
 // at location "@mem" whose offset is their address, valid as long as the graph is; initializers
 // that a caller can override are inputs without a value. `inputs` and `outputs` set the order of
 // the graph's, without the constant ones among them.
+//
+// With `constants`, external data goes there instead, and its offset is its position: then equal
+// graphs with equal constants give the same bytes, wherever they lie.
 std::string write_model(const Ort& ort, const ort::Graph* graph,
                         std::span<const ort::Node* const> nodes,
                         std::span<const ort::ValueInfo* const> inputs,
-                        std::span<const ort::ValueInfo* const> outputs);
+                        std::span<const ort::ValueInfo* const> outputs,
+                        std::vector<std::span<const std::byte>>* constants = nullptr);
 
 // Element type and dims of a value as far as ONNX Runtime knows them.
 struct ValueType {
