@@ -117,6 +117,21 @@ constexpr Layer kYoloV8n[] = {
     {"head 20 cls 3x3", 1, 20, 256, 80, 3, 1, 1, Layer::kTable},
 };
 
+// First layers: those of SSD-MobileNet, YOLOv5s, EfficientNet-Lite0, an image of one channel.
+constexpr Layer kFirstLayers[] = {
+    {"3x3 s2 3-16 640", 1, 640, 3, 16, 3, 2, 1, Layer::kTable},
+    {"6x6 s2 3-32 640", 1, 640, 3, 32, 6, 2, 1, Layer::kTable},
+    {"3x3 s2 3-32 300", 1, 300, 3, 32, 3, 2, 1},
+    {"3x3 s2 3-32 224", 1, 224, 3, 32, 3, 2, 1},
+    {"7x7 s2 3-64 224", 1, 224, 3, 64, 7, 2, 1},
+    {"3x3 s1 3-64 224", 1, 224, 3, 64, 3, 1, 1},
+    {"5x5 s1 1-64 224", 1, 224, 1, 64, 5, 1, 1},
+    {"5x5 s1 1-8 28", 1, 28, 1, 8, 5, 1, 1},
+    {"3x3 s2 3-24 320", 1, 320, 3, 24, 3, 2, 1},
+    {"3x3 s1 8-8 160", 1, 160, 8, 8, 3, 1, 1},
+    {"3x3 s1 12-48 80", 1, 80, 12, 48, 3, 1, 1},
+};
+
 struct Network {
   const char* name;
   const Layer* layers;
@@ -125,7 +140,8 @@ struct Network {
 
 constexpr Network kNetworks[] = {{"resnet50", kResNet50, std::size(kResNet50)},
                                  {"mobilenet_v2", kMobileNetV2, std::size(kMobileNetV2)},
-                                 {"yolov8n", kYoloV8n, std::size(kYoloV8n)}};
+                                 {"yolov8n", kYoloV8n, std::size(kYoloV8n)},
+                                 {"first_layers", kFirstLayers, std::size(kFirstLayers)}};
 
 kernels::ImageView dense(int64_t size, int64_t channels) {
   return {1, size, size, channels, size * size * channels, size * channels, channels};
@@ -136,7 +152,7 @@ class Bench {
  public:
   Bench(const Layer& layer, Isa isa) : layer_(layer) {
     ConvProblem problem;
-    const int64_t pad = layer.kernel / 2;
+    const int64_t pad = (layer.kernel - 1) / 2;
     const int64_t out = (layer.size + 2 * pad - layer.kernel) / layer.stride + 1;
     problem.x = dense(layer.size, layer.in);
     problem.y = dense(out, layer.out);

@@ -88,6 +88,10 @@ Conv::Conv(const ConvProblem& problem, Isa isa)
     depthwise_ = std::make_unique<DepthwiseConv>(problem, isa);
     return;
   }
+  if (FirstConv::fits(problem, isa)) {
+    first_ = std::make_unique<FirstConv>(problem, isa);
+    return;
+  }
   const bool depthwise =
       problem.group > 1 && problem.group == x_.channels && problem.group == y_.channels;
   kernels_ = depthwise ? &depthwise_kernels(isa) : &gemm_kernels(isa);
@@ -180,6 +184,7 @@ void Conv::run(const uint8_t* x, void* y, const uint8_t* residual, ThreadPool& p
   if (depthwise_ != nullptr) {
     return depthwise_->run(x, static_cast<uint8_t*>(y), residual, pool);
   }
+  if (first_ != nullptr) return first_->run(x, static_cast<uint8_t*>(y), pool);
   int64_t pixel_tasks, panel_tasks;
   split(static_cast<int64_t>(pool.concurrency()), &pixel_tasks, &panel_tasks);
   const int64_t pixels = y_.pixels(), panels = static_cast<int64_t>(panels_.size());

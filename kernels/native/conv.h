@@ -9,6 +9,7 @@
 #include "kernels/native/aligned.h"
 #include "kernels/native/conv_problem.h"
 #include "kernels/native/depthwise.h"
+#include "kernels/native/first_conv.h"
 #include "kernels/native/gemm.h"
 #include "kernels/native/image.h"
 #include "kernels/native/isa.h"
@@ -66,6 +67,7 @@ class Conv {
   std::vector<Panel> panels_;
   std::vector<uint8_t> outside_;                    // the pixel outside the image
   std::unique_ptr<const DepthwiseConv> depthwise_;  // does all, where it can
+  std::unique_ptr<const FirstConv> first_;          // likewise
 };
 
 }  // namespace furiosa::kernels

@@ -194,6 +194,37 @@ def test_depthwise_rows_of_every_length(kernel: tuple[int, int], width: int) -> 
         check(*finish_randomly(case, rng).program())
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 12])
+@pytest.mark.parametrize("columns", [1, 8, 15, 16, 17, 24, 32, 33, 48, 60, 64, 65, 130])
+def test_few_input_channels(channels: int, columns: int) -> None:
+    rng = np.random.default_rng(1000 * channels + columns)
+    for kernel in ((3, 3), (2, 2), (5, 5), (7, 7), (6, 6), (1, 3), (4, 9)):
+        stride = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+        width = int(rng.choice([1, 2, 7, 8, 11, 12, 15, 16, 17, 19, 23, 31, 32, 33, 48, 65]))
+        dilation_h = int(rng.choice([1, 1, 1, 2]))
+        pads = [int(pad) for pad in rng.choice([0, 1, 2, 3, 9], 4)]
+        size = [
+            max(1, (outputs - 1) * step + reach - before - after)
+            for outputs, step, reach, before, after in (
+                (int(rng.integers(1, 6)), stride[0], dilation_h * (kernel[0] - 1) + 1, *pads[::2]),
+                (width, stride[1], kernel[1], *pads[1::2]),
+            )
+        ]
+        case = random_case(
+            rng,
+            int(rng.integers(1, 4)),
+            (size[0], size[1]),
+            (channels, columns),
+            kernel,
+            stride,
+            (dilation_h, 1),
+            (pads[0], pads[1], pads[2], pads[3]),
+        )
+        if rng.integers(3):
+            case.table = rng.integers(0, 256, 256).astype(np.uint8)
+        check(*case.program())
+
+
 def test_long_signals_and_wide_kernels() -> None:
     rng = np.random.default_rng(0)
     check(*random_case(rng, 1, (1, 3000), (1, 20), (1, 25), (1, 2), pads=(0, 7, 0, 9)).program())

@@ -54,6 +54,7 @@ std::vector<uint8_t> random_bytes(int64_t size) {
 struct Shape {
   const char* name;
   int64_t batch, height, width, in, out, kernel, stride, group;
+  bool residual = true;
 };
 
 constexpr Shape kShapes[] = {
@@ -61,7 +62,8 @@ constexpr Shape kShapes[] = {
     {"many panels", 1, 5, 5, 256, 700, 1, 1, 1},
     {"one pixel", 1, 1, 1, 1500, 1000, 1, 1, 1},
     {"few of both", 1, 7, 7, 300, 130, 3, 1, 1},
-    {"first layer", 2, 61, 47, 3, 24, 3, 2, 1},
+    {"first layer", 2, 61, 47, 3, 24, 3, 2, 1, false},
+    {"few channels", 2, 61, 47, 3, 24, 3, 2, 1},
     {"groups", 2, 20, 20, 64, 96, 3, 1, 4},
     {"depthwise rows", 1, 50, 50, 40, 40, 3, 1, 40},
     {"depthwise channels", 1, 7, 7, 960, 960, 5, 1, 960},
@@ -91,7 +93,7 @@ bool check_conv(const Shape& shape) {
   problem.bias = bias.data();
   problem.multiplier = multiplier.data();
   problem.epilogue.y_zero_point = 120;
-  problem.epilogue.add_residual = true;
+  problem.epilogue.add_residual = shape.residual;
   problem.epilogue.residual_scale = 0.4f;
   problem.epilogue.conv_scale = 0.7f;
   const std::vector<uint8_t> x = random_bytes(problem.x.pixels() * shape.in);
