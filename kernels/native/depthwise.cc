@@ -17,8 +17,8 @@ size_t parts_for(size_t columns) { return columns > 32 ? 1 : columns > 16 ? 2 : 
 int64_t lines_for(const Window& window) { return (window.kernel_h + 3) / 4 * 4; }
 
 // Output rows of a group: as many as the lines for one row suffice for.
-int64_t rows_for(const Window& window, Isa isa) {
-  if (window.dilation_h != 1 || !depthwise_rows_share_lines(isa)) return 1;
+int64_t rows_for(const Window& window) {
+  if (window.dilation_h != 1) return 1;
   const int64_t rows = (lines_for(window) - window.kernel_h) / window.stride_h + 1;
   return std::min(rows, static_cast<int64_t>(DepthwiseRows::kMaxRows));
 }
@@ -52,8 +52,6 @@ DepthwiseRowKernel depthwise_row_kernel([[maybe_unused]] Isa isa, const Window& 
   return nullptr;
 }
 
-bool depthwise_rows_share_lines(Isa isa) { return isa == Isa::kAvx512Vnni; }
-
 bool DepthwiseConv::fits(const ConvProblem& problem, Isa isa) {
   return problem.group > 1 && problem.group == problem.x.channels &&
          problem.group == problem.y.channels && problem.weights != nullptr &&
@@ -68,7 +66,7 @@ DepthwiseConv::DepthwiseConv(const ConvProblem& problem, Isa isa)
       residual_(problem.residual),
       window_(problem.window),
       epilogue_(problem.epilogue),
-      rows_(rows_for(problem.window, isa)),
+      rows_(rows_for(problem.window)),
       groups_((problem.y.height + rows_ - 1) / rows_),
       outside_(kPanelColumns, problem.x_zero_point) {
   pack(problem, depthwise_kernels(isa));

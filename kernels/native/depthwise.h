@@ -51,9 +51,6 @@ struct DepthwiseRows {
 // times its multiplier may reach 2^31.
 using DepthwiseRowKernel = void (*)(const DepthwiseRows& rows);
 
-// Whether kernels of the instruction set take groups of several rows.
-bool depthwise_rows_share_lines(Isa isa);
-
 // The kernel for a window, or nullptr where there is none. Dilation along rows is 1.
 DepthwiseRowKernel depthwise_row_kernel(Isa isa, const Window& window);
 DepthwiseRowKernel depthwise_row_kernel_avx2(int64_t kernel_h, int64_t kernel_w, int64_t stride_w);

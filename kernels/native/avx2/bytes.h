@@ -99,22 +99,15 @@ FURIOSA_INLINE __m256i load_parts(const uint8_t* const* from, size_t count) {
   }
 }
 
-// Stores the first `parts` of them.
 template <int kParts>
-FURIOSA_INLINE void store_parts(uint8_t* const* to, size_t count, __m256i bytes,
-                                size_t parts = kParts) {
+FURIOSA_INLINE void store_parts(uint8_t* const* to, size_t count, __m256i bytes) {
   const __m128i low = _mm256_castsi256_si128(bytes), high = _mm256_extracti128_si256(bytes, 1);
   if constexpr (kParts == 1) {
     if (count < 32) return store_some(to[0], count, bytes);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[0]), bytes);
   } else if constexpr (kParts == 2) {
-    if (count < 16) {
-      store_some(to[0], count, bytes);
-      if (parts > 1) store_some(to[1], count, _mm256_permute4x64_epi64(bytes, 0xEE));
-      return;
-    }
-    store_16(to[0], 16, low);
-    if (parts > 1) store_16(to[1], 16, high);
+    store_16(to[0], count, low);
+    store_16(to[1], count, high);
   } else {
     store_8(to[0], count, static_cast<uint64_t>(_mm_cvtsi128_si64(low)));
     store_8(to[1], count, static_cast<uint64_t>(_mm_extract_epi64(low, 1)));

@@ -1,9 +1,8 @@
 #ifndef FURIOSA_KERNELS_NATIVE_AVX2_DEPTHWISE_LINES_H_
 #define FURIOSA_KERNELS_NATIVE_AVX2_DEPTHWISE_LINES_H_
 
-// Depthwise rows, column after column of the input: the lines of a column are interleaved once, on
-// panels of depthwise_panel.h. A column belongs to the windows of several output pixels, whose
-// accumulators move one place on for each pixel.
+// Depthwise rows, a strip of pixels at a time: the lines of its columns are interleaved once for
+// all rows of a group, then kStep pixels share each load of weights.
 
 #include <immintrin.h>
 
@@ -13,12 +12,14 @@
 namespace furiosa::kernels::avx2 {
 namespace {
 
+constexpr int kStep = 3;
+constexpr int kStrip = 6 * kStep;  // pixels
+
 // What fills a vector: 32 channels of one part from `column` on, or 16 channels of two parts.
 struct Half {
   size_t part;
   size_t column;
-  size_t count;   // channels
-  size_t stored;  // parts
+  size_t count;  // channels
   const __m256i* weights;
   const int32_t* bias;
   const float* multiplier;
@@ -50,135 +51,151 @@ FURIOSA_INLINE __m256i look_up(const Table& shared, const uint8_t* table, size_t
 // The epilogue with all it may have, out of line.
 template <int kParts>
 [[gnu::noinline]] __m256i finish_any(const DepthwiseRows& rows, const Half& half,
-                                     const RowTables& tables, ptrdiff_t pixel, __m256i bytes) {
+                                     const RowTables& tables, size_t row, ptrdiff_t pixel,
+                                     __m256i bytes) {
   const Epilogue& epilogue = *rows.epilogue;
   const size_t channel = rows.first_column + half.column;
   bytes = look_up(tables.own, epilogue.table, epilogue.table_stride, channel, kParts, half.count,
                   bytes);
   if (!epilogue.add_residual) return bytes;
+  static const uint8_t kNone[32] = {};  // the residual of a part that does not have the row
   const uint8_t* from[kParts];
   for (size_t part = 0; part < kParts; ++part) {
-    const size_t own = part < half.stored ? part : 0;
-    from[part] = rows.residual[half.part + own][0] + pixel * rows.residual_step + half.column;
+    const uint8_t* own = rows.residual[half.part + part][row];
+    const bool there = rows.y[half.part + part][row] != nullptr;
+    from[part] = there ? own + pixel * rows.residual_step + half.column : kNone;
   }
   bytes = Adder(epilogue)(bytes, load_parts<kParts>(from, half.count));
   return look_up(tables.residual, epilogue.residual_table, epilogue.residual_table_stride, channel,
                  kParts, half.count, bytes);
 }
 
-// Windows are kWidth columns wide; of each, kUnits units of lines are multiplied, and the panel has
-// kPacked.
-template <class Units, int kUnits, int kPacked, int kWidth, int kStride, int kParts, bool kWhole>
-struct HalfRow {
+// Windows of up to kLines lines, a multiple of 4, by kWidth columns.
+template <class Units, int kLines, int kWidth, int kStride, int kParts>
+class Strip {
+ public:
+  FURIOSA_INLINE Strip(const DepthwiseRows& rows, const Half& half, const RowTables& tables)
+      : rows_(rows), half_(half), tables_(tables), requantise_(*rows.epilogue) {}
+
+  // Computes pixels [first, first + count) of all rows, count <= kStrip.
+  FURIOSA_INLINE void run(ptrdiff_t first, int count) {
+    const int columns = ((count + kStep - 1) / kStep * kStep - 1) * kStride + kWidth;
+    const ptrdiff_t left = first * kStride - rows_.pad;
+    half_.count >= 32 / kParts ? interleave<true>(left, columns) : interleave<false>(left, columns);
+    for (size_t row = 0; row < rows_.rows; ++row) {
+      for (int pixel = 0; pixel < count; pixel += kStep) {
+        const int left_over = count - pixel;
+        run_step(row, first, pixel, left_over < kStep ? left_over : kStep);
+      }
+    }
+  }
+
+ private:
   static constexpr int kUnit = Units::kUnit;
-  static constexpr int kLive = (kWidth + kStride - 1) / kStride;  // pixels that share a column
+  static constexpr int kUnits = kLines / kUnit;
+  static constexpr int kColumns = (kStrip - 1) * kStride + kWidth;
 
-  const DepthwiseRows& rows;
-  const Half& half;
-  const RowTables& tables;
-  const Requantiser requantise;
-  const size_t input_width, count;
-  const bool plain;
-  const __m256i* const weights;
-  const uint8_t* lines[kParts][kUnits * kUnit];  // at the next column
-  uint8_t* to[kParts];                           // the next pixel
-  __m256i sums[kLive][4];
+  using Column = __m256i[kUnits][4];
 
-  FURIOSA_INLINE HalfRow(const DepthwiseRows& all, const Half& own, const RowTables& shared)
-      : rows(all),
-        half(own),
-        tables(shared),
-        requantise(*all.epilogue),
-        input_width(static_cast<size_t>(all.input_width)),
-        count(kWhole ? 32 / kParts : own.count),
-        plain(all.epilogue->plain()),
-        weights(own.weights) {
-    FURIOSA_UNROLL for (size_t part = 0; part < kParts; ++part) {
-      FURIOSA_UNROLL for (size_t i = 0; i < kUnits * kUnit; ++i) {
-        const DepthwiseRows::Line& line = rows.lines[half.part + part][i];
-        lines[part][i] = line.start + half.column - rows.pad * line.step;
-      }
-      const size_t there = part < half.stored ? part : 0;
-      to[part] = rows.y[half.part + there][0] + half.column;
-    }
-    FURIOSA_UNROLL for (int d = 0; d < kLive; ++d) restart(d);
-  }
-
-  FURIOSA_INLINE void restart(int d) {
-    FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
-      sums[d][v] = _mm256_load_si256(reinterpret_cast<const __m256i*>(half.bias) + v);
-    }
-  }
-
-  // Adds the lower or the upper half of the channels of one unit.
-  template <bool kUpper>
-  FURIOSA_INLINE void add_unit(const __m256i (&taps)[kUnit], int u, int kx) {
-    constexpr int kFirst = kUpper ? 2 : 0;
-    __m256i units[2];
-    Units::template interleave<kUpper>(taps, units);
-    FURIOSA_UNROLL for (int d = 0; d < kLive; ++d) {
-      const int own = kx - d * kStride;
-      if (own < 0) continue;
-      FURIOSA_UNROLL for (int v = 0; v < 2; ++v) {
-        Units::dot(sums[d][kFirst + v], units[v], weights, (own * kPacked + u) * 4 + kFirst + v);
+  // Interleaves columns [at, at + columns) of the image; whole where all channels are there.
+  template <bool kWhole>
+  FURIOSA_INLINE void interleave(ptrdiff_t at, int columns) {
+    const size_t width = static_cast<size_t>(rows_.input_width);
+    const size_t count = kWhole ? 32 / kParts : half_.count;
+    const __m256i outside = _mm256_set1_epi8(static_cast<char>(*rows_.outside));
+    const uint8_t* from[kLines][kParts];
+    ptrdiff_t steps[kLines][kParts];
+    FURIOSA_UNROLL for (int i = 0; i < kLines; ++i) {
+      FURIOSA_UNROLL for (size_t part = 0; part < kParts; ++part) {
+        const DepthwiseRows::Line& line = rows_.lines[half_.part + part][i];
+        from[i][part] = line.start + at * line.step + half_.column;
+        steps[i][part] = line.step;
       }
     }
-  }
-
-  // Adds column `at` of the image, which is column `kx` of the window of the first live pixel, and
-  // goes on to the next.
-  FURIOSA_INLINE void add_column(ptrdiff_t at, int kx) {
-    const bool inside = static_cast<size_t>(at) < input_width;
-    FURIOSA_UNROLL for (int u = 0; u < kUnits; ++u) {
-      const uint8_t* from[kUnit][kParts];
-      __m256i taps[kUnit];
-      FURIOSA_UNROLL for (int i = 0; i < kUnit; ++i) {
-        FURIOSA_UNROLL for (size_t part = 0; part < kParts; ++part) {
-          const uint8_t*& line = lines[part][kUnit * u + i];
-          from[i][part] = inside ? line : rows.outside;
-          line += rows.lines[half.part + part][kUnit * u + i].step;
-        }
-        taps[i] = load_parts<kParts>(from[i], count);
-      }
-      add_unit<false>(taps, u, kx);
-      if constexpr (kWhole) {
-        // To load the taps again takes less than to spill accumulators.
+    for (int column = 0; column < columns; ++column) {
+      const bool inside = static_cast<size_t>(at + column) < width;
+      FURIOSA_UNROLL for (int u = 0; u < kUnits; ++u) {
+        __m256i taps[kUnit], units[2];
         FURIOSA_UNROLL for (int i = 0; i < kUnit; ++i) {
-          FURIOSA_UNROLL for (size_t part = 0; part < kParts; ++part) asm("" : "+r"(from[i][part]));
-          taps[i] = load_parts<kParts>(from[i], count);
+          const uint8_t** line = from[kUnit * u + i];
+          taps[i] = inside ? load_parts<kParts>(line, count) : outside;
+          FURIOSA_UNROLL for (size_t part = 0; part < kParts; ++part) {
+            line[part] += steps[kUnit * u + i][part];
+          }
         }
+        __m256i* to = columns_[column][u];
+        Units::template interleave<false>(taps, units);
+        FURIOSA_UNROLL for (int v = 0; v < 2; ++v) _mm256_store_si256(to + v, units[v]);
+        Units::template interleave<true>(taps, units);
+        FURIOSA_UNROLL for (int v = 0; v < 2; ++v) _mm256_store_si256(to + 2 + v, units[v]);
       }
-      add_unit<true>(taps, u, kx);
     }
   }
 
-  FURIOSA_INLINE void finish(ptrdiff_t pixel) {
-    __m256i bytes = requantise.template bytes<4>(sums[0], half.multiplier);
-    if (!plain) bytes = finish_any<kParts>(rows, half, tables, pixel, bytes);
-    store_parts<kParts>(to, count, bytes, half.stored);
-    FURIOSA_UNROLL for (size_t part = 0; part < kParts; ++part) to[part] += rows.y_step;
-    FURIOSA_UNROLL for (int d = 0; d + 1 < kLive; ++d) {
-      FURIOSA_UNROLL for (int v = 0; v < 4; ++v) sums[d][v] = sums[d + 1][v];
+  // Computes `count` pixels of a row from `pixel` of the strip on.
+  FURIOSA_INLINE void run_step(size_t row, ptrdiff_t first, int pixel, int count) {
+    const __m256i* weights = half_.weights + row * kUnits * kWidth * 4;
+    const Column* columns = columns_ + pixel * kStride;
+    __m256i sums[kStep][4];
+    FURIOSA_UNROLL for (int p = 0; p < kStep; ++p) {
+      FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+        sums[p][v] = _mm256_load_si256(reinterpret_cast<const __m256i*>(half_.bias) + v);
+      }
     }
-    restart(kLive - 1);
+    FURIOSA_UNROLL for (int kx = 0; kx < kWidth; ++kx, ++columns) {
+      FURIOSA_UNROLL for (int u = 0; u < kUnits; ++u, weights += 4) {
+        FURIOSA_UNROLL for (int v = 0; v < 4; ++v) {
+          const __m256i held = _mm256_load_si256(weights + v);
+          FURIOSA_UNROLL for (int p = 0; p < kStep; ++p) {
+            const __m256i unit = _mm256_load_si256(&columns[p * kStride][u][v]);
+            Units::dot(sums[p][v], unit, held);
+            asm("" : "+x"(sums[p][v]));  // GCC 12 would change the order of sums, and spill
+          }
+        }
+      }
+    }
+    FURIOSA_UNROLL for (int p = 0; p < kStep; ++p) {
+      if (p < count) finish(row, first + pixel + p, sums[p]);
+    }
   }
+
+  FURIOSA_INLINE void finish(size_t row, ptrdiff_t pixel, const __m256i (&sums)[4]) const {
+    __m256i bytes = requantise_.template bytes<4>(sums, half_.multiplier);
+    if (!rows_.epilogue->plain()) {
+      bytes = finish_any<kParts>(rows_, half_, tables_, row, pixel, bytes);
+    }
+    FURIOSA_UNROLL for (size_t part = 0; part < kParts; ++part) {
+      uint8_t* to = rows_.y[half_.part + part][row];
+      if (to == nullptr) continue;
+      to += pixel * rows_.y_step + half_.column;
+      if constexpr (kParts == 1) {
+        store_parts<1>(&to, half_.count, bytes);
+      } else {
+        const __m128i own =
+            part == 0 ? _mm256_castsi256_si128(bytes) : _mm256_extracti128_si256(bytes, 1);
+        store_16(to, half_.count, own);
+      }
+    }
+  }
+
+  const DepthwiseRows& rows_;
+  const Half& half_;
+  const RowTables& tables_;
+  const Requantiser requantise_;
+  Column columns_[kColumns];
 };
 
-template <class Row, int kWidth, int kStride>
-void run_row(const DepthwiseRows& rows, const Half& half, const RowTables& tables) {
-  Row row(rows, half, tables);
-  FURIOSA_UNROLL for (int kx = 0; kx < kWidth - kStride; ++kx) row.add_column(kx - rows.pad, kx);
-  ptrdiff_t column = -rows.pad;
-  for (ptrdiff_t pixel = 0; pixel < rows.width; ++pixel, column += kStride) {
-    FURIOSA_UNROLL for (int kx = kWidth - kStride; kx < kWidth; ++kx) {
-      row.add_column(column + kx, kx);
-    }
-    row.finish(pixel);
+template <class Units, int kLines, int kWidth, int kStride, int kParts>
+void run_strips(const DepthwiseRows& rows, const Half& half, const RowTables& tables) {
+  Strip<Units, kLines, kWidth, kStride, kParts> strip(rows, half, tables);
+  for (ptrdiff_t pixel = 0; pixel < rows.width; pixel += kStrip) {
+    const ptrdiff_t left = rows.width - pixel;
+    strip.run(pixel, static_cast<int>(left < kStrip ? left : kStrip));
   }
 }
 
 // The DepthwiseRowKernel of a window.
-template <class Units, int kUnits, int kPacked, int kWidth, int kStride>
+template <class Units, int kLines, int kWidth, int kStride>
 void run_lines(const DepthwiseRows& rows) {
   const auto shared = [](const uint8_t* table, size_t stride) {
     return Table(stride == 0 ? table : nullptr);
@@ -186,28 +203,33 @@ void run_lines(const DepthwiseRows& rows) {
   const Epilogue& epilogue = *rows.epilogue;
   const RowTables tables{shared(epilogue.table, epilogue.table_stride),
                          shared(epilogue.residual_table, epilogue.residual_table_stride)};
-  size_t stored = 0;  // parts that are there
-  while (stored < rows.parts && rows.y[stored][0] != nullptr) ++stored;
+  const size_t units = rows.rows * kWidth * (kLines / Units::kUnit);
   for (size_t i = 0; i < 2; ++i) {
     Half half{};
     half.part = rows.parts == 1 ? 0 : i * rows.parts / 2;
     half.column = rows.parts == 1 ? i * kHalf : 0;
-    if (half.part >= stored || half.column >= rows.columns) break;
+    if (half.column >= rows.columns) break;
     half.count = rows.columns - half.column;
-    half.stored = stored - half.part;
-    half.weights = reinterpret_cast<const __m256i*>(rows.panel) + i * kWidth * kPacked * 4;
+    half.weights = reinterpret_cast<const __m256i*>(rows.panel) + i * units * 4;
     half.bias = rows.scales->bias + i * kHalf;
     half.multiplier = rows.scales->multiplier + i * kHalf;
-    const auto run = [&]<int kParts, bool kWhole>() {
-      run_row<HalfRow<Units, kUnits, kPacked, kWidth, kStride, kParts, kWhole>, kWidth, kStride>(
-          rows, half, tables);
-    };
     if (rows.parts == 4) {
-      half.count == 16 ? run.template operator()<2, true>() : run.template operator()<2, false>();
+      run_strips<Units, kLines, kWidth, kStride, 2>(rows, half, tables);
     } else {
-      half.count >= 32 ? run.template operator()<1, true>() : run.template operator()<1, false>();
+      run_strips<Units, kLines, kWidth, kStride, 1>(rows, half, tables);
     }
   }
+}
+
+// The kernels that there are.
+template <class Units>
+DepthwiseRowKernel lines_kernel(int64_t kernel_h, int64_t kernel_w, int64_t stride_w) {
+  if (kernel_h <= 4 && kernel_w == 3 && stride_w == 1) return run_lines<Units, 4, 3, 1>;
+  if (kernel_h <= 4 && kernel_w == 3 && stride_w == 2) return run_lines<Units, 4, 3, 2>;
+  if (kernel_h <= 4 || kernel_h > 8 || kernel_w != 5) return nullptr;
+  if (stride_w == 1) return run_lines<Units, 8, 5, 1>;
+  if (stride_w == 2) return run_lines<Units, 8, 5, 2>;
+  return nullptr;
 }
 
 }  // namespace
