@@ -45,6 +45,10 @@ inline constexpr size_t kUnaryCount = 3;
 // be written over an operand of the same type. docs/program.md has the formulas.
 struct VectorKernels {
   void (*quantize)(const float* x, uint8_t* y, size_t count, float scale, int32_t zero_point);
+  // y[3 * i + k] = quantised x[k * plane + i]; nullptr where nothing is faster than quantize and
+  // transpose.
+  void (*quantize_three)(const float* x, ptrdiff_t plane, uint8_t* y, size_t count, float scale,
+                         int32_t zero_point);
   void (*dequantize)(const uint8_t* x, float* y, size_t count, float scale, int32_t zero_point);
   // y[i] = table[x[i]]
   void (*lookup)(const uint8_t* x, uint8_t* y, size_t count, const uint8_t* table);

@@ -72,10 +72,15 @@ class Quantize final : public Command {
     uint8_t tile[kernels::kBlockElements];
     const auto rows = static_cast<size_t>(block.rows);
     const auto columns = static_cast<size_t>(block.columns);
-    for (size_t k = 0; k < columns; ++k, x += c.nest.columns().strides[kX]) {
+    const int64_t plane = c.nest.columns().strides[kX], pixel = c.nest.rows().strides[kY];
+    if (c.kernels.quantize_three != nullptr && columns == 3 && pixel == 3) {
+      c.kernels.quantize_three(x, plane, y, rows, c.scale, c.zero_point);
+      return;
+    }
+    for (size_t k = 0; k < columns; ++k, x += plane) {
       c.kernels.quantize(x, tile + k * rows, rows, c.scale, c.zero_point);
     }
-    c.kernels.transpose(tile, block.rows, y, c.nest.rows().strides[kY], rows, columns);
+    c.kernels.transpose(tile, block.rows, y, pixel, rows, columns);
   }
 
   Conversion conversion_;

@@ -238,6 +238,7 @@ void requantize(const int32_t* sums, uint8_t* y, size_t count, float multiplier,
 
 const VectorKernels kAvx2VectorKernels = {
     .quantize = quantize,
+    .quantize_three = nullptr,
     .dequantize = dequantize,
     .lookup = lookup,
     .lookup_rows = scalar::lookup_rows,

@@ -104,6 +104,7 @@ void gather_rows(const uint8_t* x, ptrdiff_t stride, const int32_t* indices, siz
 
 const VectorKernels kScalarVectorKernels = {
     .quantize = quantize,
+    .quantize_three = nullptr,
     .dequantize = dequantize,
     .lookup = lookup,
     .lookup_rows = scalar::lookup_rows,
