@@ -47,6 +47,14 @@ inline void product_columns(const Product& p, size_t column, size_t first, size_
     product_tile<Rows, Vectors>(p, p.x + r * p.x_stride, w, p.y + r * p.y_stride + column, first,
                                 last);
   }
+  for (; Rows > 4 && r + 4 <= p.rows; r += 4) {
+    product_tile<4, Vectors>(p, p.x + r * p.x_stride, w, p.y + r * p.y_stride + column, first,
+                             last);
+  }
+  for (; r + 2 <= p.rows; r += 2) {
+    product_tile<2, Vectors>(p, p.x + r * p.x_stride, w, p.y + r * p.y_stride + column, first,
+                             last);
+  }
   for (; r < p.rows; ++r) {
     product_tile<1, Vectors>(p, p.x + r * p.x_stride, w, p.y + r * p.y_stride + column, first,
                              last);

@@ -115,3 +115,41 @@ def test_native_equals_reference(seed: int) -> None:
         random_bytes(rng, (256,)) if dtype is np.uint8 and rng.integers(2) else None,
     ]
     check_native("CONV_TRANSPOSE", x, constants, attributes, (dims, dtype), rng, True)
+
+
+@pytest.mark.parametrize("kernel", [(2, 2), (1, 3), (3, 1)])
+@pytest.mark.parametrize(
+    ("x_dims", "width"),
+    [
+        ((1, 1, 64, 24), 24),
+        ((1, 5, 13, 24), 1),
+        ((2, 3, 21, 17), 2),
+        ((1, 1, 63, 1), 3),
+        ((3, 4, 33, 40), 17),
+        ((1, 2, 160, 8), 16),
+    ],
+)
+@pytest.mark.parametrize("values", ["random", "ties", "special"])
+def test_patches_side_by_side(
+    x_dims: tuple[int, ...], width: int, kernel: tuple[int, int], values: str
+) -> None:
+    rng = np.random.default_rng(width)
+    attributes = attributes_of({"strides": list(kernel)}, 16)
+    x_params = Quantization(np.float32(0.5 if values == "ties" else 0.03), 100)
+    y_params = Quantization(np.float32(1 if values == "ties" else 0.07), 120)
+    attributes |= x_params.parameters("x") | y_params.parameters("y")
+    w = rng.normal(size=(x_dims[3], *kernel, width)).astype(np.float32)
+    if values == "ties":  # sums are multiples of a half
+        w = np.round(w)
+    if values == "special":
+        w[rng.random(w.shape) < 0.1 / x_dims[3]] = np.inf
+        w[rng.random(w.shape) < 0.1 / x_dims[3]] = 3e38
+    tables = (None, random_bytes(rng, (256,)), random_bytes(rng, (width, 256)))
+    for table in tables:
+        bias = None if table is None else rng.integers(-20, 20, width).astype(np.float32)
+        x = random_bytes(rng, x_dims)
+        dims = (x_dims[0], x_dims[1] * kernel[0], x_dims[2] * kernel[1], width)
+        with np.errstate(all="ignore"):
+            check_native(
+                "CONV_TRANSPOSE", x, [w, bias, table], attributes, (dims, np.uint8), rng, True
+            )

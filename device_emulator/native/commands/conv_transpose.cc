@@ -4,12 +4,18 @@
 #include <algorithm>
 
 #include "device_emulator/native/commands/float_result.h"
+#include "kernels/native/conv_transpose_patches.h"
 
 namespace furiosa {
 namespace {
 
 constexpr int64_t kMost = 1 << 20;      // of a dim, stride, dilation or pad
 constexpr int64_t kGrain = 256 * 1024;  // multiply-adds for some 10 us
+
+// Rows or blocks for some 10 us, where each takes so many multiply-adds.
+size_t grain(int64_t cost) {
+  return static_cast<size_t>(std::max<int64_t>(1, kGrain / std::max<int64_t>(1, cost)));
+}
 
 kernels::ImageView image(const CommandReader& reader, std::string_view operand) {
   const Tensor& found = reader.tensor(operand, 4);
@@ -55,12 +61,12 @@ kernels::ConvTransposeProblem read_problem(const CommandReader& reader) {
 
 class ConvTranspose final : public Command {
  public:
-  explicit ConvTranspose(const CommandReader& reader)
+  ConvTranspose(const CommandReader& reader, const kernels::ConvTransposeProblem& problem)
       : x_index_(reader.index("x")),
         y_index_(reader.index("y")),
         x_(reader.tensor("x")),
         y_(reader.tensor("y")),
-        kernel_(read_problem(reader)),
+        kernel_(problem),
         table_(reader.table()),
         result_(reader, table_.per_channel ? CommandReader::Table() : table_),
         kernels_(kernels::vector_kernels(active_isa())) {
@@ -72,9 +78,7 @@ class ConvTranspose final : public Command {
     const auto* x = context.data<uint8_t>(x_index_);
     auto* y = context.data<std::byte>(y_index_);
     const auto rows = static_cast<size_t>(y_.dim[0] * y_.dim[1]);
-    const auto grain = static_cast<size_t>(
-        std::max<int64_t>(1, kGrain / std::max<int64_t>(1, kernel_.row_cost())));
-    parallel_ranges(context.pool(), rows, grain, [&](size_t begin, size_t end) {
+    parallel_ranges(context.pool(), rows, grain(kernel_.row_cost()), [&](size_t begin, size_t end) {
       const size_t floats = kernel_.scratch_size();
       const auto bytes = static_cast<size_t>(y_.dim[2] * y_.dim[3]);
       auto* scratch = reinterpret_cast<std::byte*>(kernels::thread_scratch(floats + bytes));
@@ -115,12 +119,46 @@ class ConvTranspose final : public Command {
   const kernels::VectorKernels& kernels_;
 };
 
+class Patches final : public Command {
+ public:
+  Patches(const CommandReader& reader, const kernels::ConvTransposeProblem& problem,
+          const kernels::ByteResult& result)
+      : x_index_(reader.index("x")), y_index_(reader.index("y")), kernel_(problem, result) {}
+
+  void run(const RunContext& context) const override {
+    const auto* x = context.data<uint8_t>(x_index_);
+    auto* y = context.data<uint8_t>(y_index_);
+    const auto blocks = static_cast<size_t>(kernel_.blocks());
+    parallel_ranges(context.pool(), blocks, grain(kernel_.block_cost()),
+                    [&](size_t begin, size_t end) {
+                      uint8_t* scratch = kernels::thread_scratch(kernel_.scratch_size());
+                      kernel_.run(x, y, static_cast<int64_t>(begin), static_cast<int64_t>(end),
+                                  reinterpret_cast<std::byte*>(scratch));
+                    });
+  }
+
+ private:
+  uint32_t x_index_, y_index_;
+  kernels::ConvTransposePatches kernel_;
+};
+
 }  // namespace
 
 template <>
 std::unique_ptr<Command> prepare<Opcode::CONV_TRANSPOSE>(const Program& program,
                                                          const CommandRecord& record) {
-  return std::make_unique<ConvTranspose>(CommandReader(program, record));
+  const CommandReader reader(program, record);
+  const kernels::ConvTransposeProblem problem = read_problem(reader);
+  const CommandReader::Table table = reader.table();
+  const kernels::ByteResult result = {.scale = reader.real("y_scale"),
+                                      .zero_point = reader.zero_point("y_zero_point"),
+                                      .tables = table.data,
+                                      .table_stride = table.per_channel ? 256u : 0u};
+  const bool to_bytes = reader.tensor("y").dtype == DType::kU8;
+  if (to_bytes && kernels::ConvTransposePatches::fits(problem, result)) {
+    return std::make_unique<Patches>(reader, problem, result);
+  }
+  return std::make_unique<ConvTranspose>(reader, problem);
 }
 
 }  // namespace furiosa
