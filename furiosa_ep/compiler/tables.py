@@ -1,8 +1,8 @@
 """Tables of functions of one 8-bit value, evaluated by ONNX Runtime's CPU provider.
 
 The tables of a partition are one model with an input and outputs per unit, evaluated in one session
-when the first of them is read. Results are kept by content, so that equal units, of other sessions
-too, are evaluated once in a process.
+(in several, where they are many) when the first of them is read. Results are kept by content, so
+that equal units, of other sessions too, are evaluated once in a process.
 """
 
 import threading
@@ -24,6 +24,8 @@ from furiosa_ep.partitioner.support import NodeUnit
 Bytes = npt.NDArray[np.uint8]
 CODES = 256
 CACHE_BYTES = 32 << 20
+UNITS_PER_SESSION = 128
+"""ONNX Runtime takes more than twice the time to create a session of twice as many nodes."""
 _IR_VERSION = 8
 _ELEMENT_TYPES = {dtype: ElementType(number) for number, dtype in NUMPY_DTYPES.items()}
 
@@ -212,10 +214,13 @@ def flip_back(stored: Bytes) -> npt.NDArray[np.int8]:
 
 
 def _evaluate(requests: Sequence[_Request]) -> None:
-    """Fill in the results of all requests with one session, or find the one that fails."""
+    """Fill in the results of all requests with few sessions, or find the one that fails."""
     distinct = list({request.key: request for request in requests}.values())
+    found: dict[bytes, tuple[Bytes, ...]] = {}
     try:
-        found = dict(zip((one.key for one in distinct), _run(distinct), strict=True))
+        for start in range(0, len(distinct), UNITS_PER_SESSION):
+            some = distinct[start : start + UNITS_PER_SESSION]
+            found.update(zip((one.key for one in some), _run(some), strict=True))
     except Exception as error:
         if len(requests) > 1:
             for request in requests:

@@ -145,3 +145,23 @@ def test_a_unit_of_two_values_has_no_table() -> None:
     unit = node_units(graph)[0]
     with pytest.raises(InternalError, match="no table"):
         TableSet(graph, lambda name: None).add(unit, {}, None, 0)
+
+
+def test_many_tables_are_evaluated_a_part_at_a_time(
+    sessions: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "UNITS_PER_SESSION", 2)
+    pending: list[tables._Request] = []
+    for zero in (3, 4, 5, 6, 7, 3):
+        graph = Graph.from_bytes(unary("result = Sigmoid(real)", dims="256", zero=zero))
+        values = {"x": DeviceValue("x", DType.U8, (256,))}
+        owner = TableSet(graph, graph.constant)
+        owner.add(node_units(graph)[0], values, None, 0)
+        pending += owner._pending
+    tables._evaluate(pending)
+    assert len(sessions) == 3
+    for request, zero in zip(pending, (3, 4, 5, 6, 7, 3), strict=True):
+        model = unary("result = Sigmoid(real)", dims="256", zero=zero)
+        (expected,) = run_on_cpu(model, [np.arange(256, dtype=np.uint8)])
+        assert request.results is not None
+        np.testing.assert_array_equal(request.results[0], expected)
