@@ -1,8 +1,9 @@
 """The parts of a serialized ModelProto, by the field numbers of onnx.proto."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ _FLOAT, _INT, _STRING, _TENSOR, _FLOATS, _INTS, _STRINGS = 1, 2, 3, 4, 6, 7, 8
 """Of AttributeProto.AttributeType."""
 _VALUE_FIELDS = {_FLOAT: 2, _INT: 3, _STRING: 4, _TENSOR: 5, _FLOATS: 7, _INTS: 8, _STRINGS: 9}
 """Where an AttributeProto of each type has its value."""
+_SHORT = 64
+"""Bytes that an AttributeProto with a number does not exceed."""
 
 
 @dataclass
@@ -98,7 +101,9 @@ def _node(index: int, message: memoryview, opsets: Mapping[str, int]) -> Node:
         elif at == 4:
             op_type = text(value)
         elif at == 5:
-            key, attribute, graphs = _attribute(view(value))
+            one = view(value)
+            plain = _number(bytes(one)) if len(one) <= _SHORT else None
+            key, attribute, graphs = plain or _attribute(one)
             attributes[key] = attribute
             for graph in graphs:
                 captured = (captured or frozenset()) | _captured(graph)
@@ -122,7 +127,14 @@ def _domain(name: str) -> str:
     return "" if name == "ai.onnx" else name
 
 
-def _attribute(message: memoryview) -> tuple[str, Any, list[memoryview]]:
+@lru_cache(maxsize=1024)
+def _number(message: bytes) -> tuple[str, int | float, tuple[()]] | None:
+    """As `_attribute` where the value is a number, otherwise None; few differ in a model."""
+    name, value, _ = _attribute(memoryview(message))
+    return (name, value, ()) if isinstance(value, int | float) else None
+
+
+def _attribute(message: memoryview) -> tuple[str, Any, Sequence[memoryview]]:
     """Name and value of an AttributeProto, and the graphs that it holds."""
     name, kind = "", 0
     found: dict[int, list[int | memoryview]] = {}
@@ -174,11 +186,13 @@ def _value_info(message: memoryview) -> tuple[str, TensorType | None]:
         elif at == 2:
             for kind, one in fields(view(value)):
                 if kind == 1:
-                    known = _tensor_type(view(one))
+                    known = _tensor_type(bytes(view(one)))
     return name, known
 
 
-def _tensor_type(message: memoryview) -> TensorType:
+@lru_cache(maxsize=1024)
+def _tensor_type(message: bytes) -> TensorType:
+    """A TypeProto.Tensor; few differ in a model."""
     dtype, shape = 0, None
     for at, value in fields(message):
         if at == 1:
