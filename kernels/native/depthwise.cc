@@ -132,16 +132,16 @@ void DepthwiseConv::run(const uint8_t* x, uint8_t* y, const uint8_t* residual,
     for (int64_t first = groups * across / group_tasks; first < last_group; first += kBlockGroups) {
       const int64_t last = std::min(last_group, first + kBlockGroups);
       for (int64_t i = panels * along / panel_tasks; i < last_panel; ++i) {
-        const size_t panel = static_cast<size_t>(i);
-        run_groups(panels_[panel], scales_[panel], first, last, x, y, residual);
+        const int64_t next = i + 1 < last_panel ? i + 1 : i;
+        run_groups(static_cast<size_t>(i), static_cast<size_t>(next), first, last, x, y, residual);
       }
     }
   });
 }
 
-void DepthwiseConv::run_groups(const Panel& panel, const PanelScales& scales, int64_t first,
-                               int64_t last, const uint8_t* x, uint8_t* y,
-                               const uint8_t* residual) const {
+void DepthwiseConv::run_groups(size_t index, size_t next_panel, int64_t first, int64_t last,
+                               const uint8_t* x, uint8_t* y, const uint8_t* residual) const {
+  const Panel& panel = panels_[index];
   DepthwiseRows rows{};
   rows.parts = panel.parts;
   rows.rows = static_cast<size_t>(rows_);
@@ -152,7 +152,7 @@ void DepthwiseConv::run_groups(const Panel& panel, const PanelScales& scales, in
   rows.input_width = x_.width;
   rows.outside = outside_.data();
   rows.panel = weights_.data() + panel.offset;
-  rows.scales = &scales;
+  rows.scales = &scales_[index];
   rows.y_step = y_.pixel_stride;
   rows.residual_step = residual_.pixel_stride;
   rows.epilogue = &epilogue_;
@@ -166,6 +166,8 @@ void DepthwiseConv::run_groups(const Panel& panel, const PanelScales& scales, in
       point_rows(&rows, part, std::min(group, last - 1), x, y, residual);
       if (group >= last) std::fill_n(rows.y[part], DepthwiseRows::kMaxRows, nullptr);
     }
+    const bool ends = first + static_cast<int64_t>(panel.parts) >= last && next_panel != index;
+    rows.next_panel = ends ? weights_.data() + panels_[next_panel].offset : nullptr;
     kernel_(rows);
   }
 }

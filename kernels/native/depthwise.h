@@ -37,6 +37,7 @@ struct DepthwiseRows {
   const uint8_t* outside;            // the pixel outside the image
   Line lines[kMaxParts][kMaxLines];  // of each part; beyond the input of its rows, any
   const uint8_t* panel;
+  const uint8_t* next_panel;  // that will be needed next, to be fetched; or nullptr
   const PanelScales* scales;
   uint8_t* y[kMaxParts][kMaxRows];  // the first output pixel; nullptr for a row that is not there
   ptrdiff_t y_step;
@@ -78,8 +79,8 @@ class DepthwiseConv {
   };
 
   void pack(const ConvProblem& problem, const PanelKernels& kernels);
-  void run_groups(const Panel& panel, const PanelScales& scales, int64_t first, int64_t last,
-                  const uint8_t* x, uint8_t* y, const uint8_t* residual) const;
+  void run_groups(size_t panel, size_t next_panel, int64_t first, int64_t last, const uint8_t* x,
+                  uint8_t* y, const uint8_t* residual) const;
   void point_rows(DepthwiseRows* rows, size_t part, int64_t group, const uint8_t* x, uint8_t* y,
                   const uint8_t* residual) const;
 

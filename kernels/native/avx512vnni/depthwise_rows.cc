@@ -103,10 +103,12 @@ struct Strip {
 template <int kStride, int kParts, bool kWhole, Finish kFinish>
 void run_strip(const DepthwiseRows& rows) {
   Strip<kStride, kParts, kWhole, kFinish == Finish::kTable> strip(rows);
+  fetch(rows.next_panel, 12 * rows.rows);
+  const size_t there = rows_there(rows);
   for (ptrdiff_t p = 0; p < rows.width; ++p) {
     strip.advance();
     const auto* weights = reinterpret_cast<const Four*>(rows.panel);
-    for (size_t row = 0; row < rows.rows; ++row, weights += 3) {
+    for (size_t row = 0; row < there; ++row, weights += 3) {
       __m512i pixel = strip.pixel(weights);
       if constexpr (kFinish == Finish::kAny) finish_any(rows, row, p, 1, &pixel);
       uint8_t* to[kParts];

@@ -18,6 +18,22 @@ DepthwiseRowKernel five_wide_kernel(int64_t stride_w);
 
 namespace {
 
+// Fetches `count` vectors.
+FURIOSA_INLINE void fetch(const uint8_t* from, size_t count) {
+  if (from == nullptr) return;
+  for (size_t i = 0; i < count; ++i) _mm_prefetch(from + 64 * i, _MM_HINT_T0);
+}
+
+// How many rows some part has.
+FURIOSA_INLINE size_t rows_there(const DepthwiseRows& rows) {
+  for (size_t count = rows.rows; count > 0; --count) {
+    for (size_t part = 0; part < rows.parts; ++part) {
+      if (rows.y[part][count - 1] != nullptr) return count;
+    }
+  }
+  return 0;
+}
+
 // Four vectors of 16 channels by four lines: one column of the input, or its weights.
 using Four = __m512i[4];
 

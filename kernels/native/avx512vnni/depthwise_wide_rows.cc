@@ -130,12 +130,9 @@ struct Tile {
   }
 
   void begin(const DepthwiseRows& all, ptrdiff_t first) {
-    rows = 0;
-    for (size_t row = 0; row < all.rows; ++row) {
-      to[row] = reinterpret_cast<uint8_t*>(pixels[row]);
-      if (direct && all.y[0][row] == nullptr) continue;
-      if (direct) to[row] = all.y[0][row] + first * step;
-      rows = row + 1;
+    rows = rows_there(all);
+    for (size_t row = 0; row < rows; ++row) {
+      to[row] = direct ? all.y[0][row] + first * step : reinterpret_cast<uint8_t*>(pixels[row]);
     }
   }
 
@@ -227,6 +224,10 @@ void run_wide(const DepthwiseRows& rows) {
                        kGroups);
     tile.begin(rows, first);
     for (size_t row = 0; row < tile.rows; ++row) {
+      constexpr size_t kVectors = kWidth * kGroups * 4;
+      if (first == 0 && rows.next_panel != nullptr) {
+        fetch(rows.next_panel + row * kVectors * 64, kVectors);
+      }
       if (table) {
         Row<kGroups, kWidth, kStride, true>(rows, row)(count, columns, tile.to[row], tile.step);
       } else {
