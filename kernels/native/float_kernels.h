@@ -27,12 +27,13 @@ struct BlendParameters {
   int32_t y_zero_point;
 };
 
-// A softmax is computed for this many rows at a time, which lie side by side.
-inline constexpr size_t kSoftmaxRows = 16;
+// A softmax is computed for up to this many rows at a time, which lie side by side.
+inline constexpr size_t kSoftmaxRows = 64;
 
 // e = exponentials[x + 255 - max(x)], y = min(u32(rne(e * factor / sum of e)) + zero_point, 255).
 struct SoftmaxParameters {
   const float* exponentials;  // 256, finite, not negative, and the last is positive
+  const uint8_t* planes;      // their first bytes, 256; their second bytes, and so on
   float factor;
   uint32_t zero_point;
 };
@@ -68,9 +69,9 @@ struct FloatKernels {
   void (*blend_bytes)(const uint8_t* const* taps, const float* weights, uint8_t* y, size_t count);
   // As blend_bytes, with weights that are integers; the sum is divided by 2^20.
   void (*blend_fixed)(const uint8_t* const* taps, const float* weights, uint8_t* y, size_t count);
-  // y[i * kSoftmaxRows + r] from x[i * kSoftmaxRows + r], i < length. `scratch` holds
-  // length * kSoftmaxRows floats.
-  void (*softmax)(const uint8_t* x, uint8_t* y, size_t length, float* scratch,
+  // y[i * kSoftmaxRows + r] from x[i * kSoftmaxRows + r], i < length, r < rows. What is beyond the
+  // rows may be read and written. `scratch` holds length * kSoftmaxRows floats.
+  void (*softmax)(const uint8_t* x, uint8_t* y, size_t length, size_t rows, float* scratch,
                   const SoftmaxParameters& parameters);
   // A single row: y[i] from x[i]. `scratch` holds `length` floats.
   void (*softmax_row)(const uint8_t* x, uint8_t* y, size_t length, float* scratch,

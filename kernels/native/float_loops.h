@@ -155,30 +155,35 @@ inline void divide(const float* e, const Floats& sum, size_t count, bool small,
   store(integers < 255 ? integers : Ints{} + 255, count, y);
 }
 
-void softmax(const uint8_t* x, uint8_t* y, size_t length, float* scratch,
-             const SoftmaxParameters& p) {
-  constexpr size_t kRows = kSoftmaxRows;
-  static_assert(kRows == kLanes);
-  uint8_t most[kRows] = {};
+// kLanes of the rows of a softmax.
+inline void softmax_lanes(const uint8_t* x, uint8_t* y, size_t length, float* scratch,
+                          const SoftmaxParameters& p) {
+  uint8_t most[kLanes] = {};
   for (size_t i = 0; i < length; ++i) {
-    const uint8_t* row = x + i * kRows;
-    for (size_t r = 0; r < kRows; ++r) most[r] = most[r] > row[r] ? most[r] : row[r];
+    const uint8_t* row = x + i * kSoftmaxRows;
+    for (size_t r = 0; r < kLanes; ++r) most[r] = most[r] > row[r] ? most[r] : row[r];
   }
-  int32_t shift[kRows];
-  for (size_t r = 0; r < kRows; ++r) shift[r] = 255 - most[r];
+  int32_t shift[kLanes];
+  for (size_t r = 0; r < kLanes; ++r) shift[r] = 255 - most[r];
   Floats sum = {};
   for (size_t i = 0; i < length; ++i) {
-    const uint8_t* row = x + i * kRows;
-    float* e = scratch + i * kRows;
-    for (size_t r = 0; r < kRows; ++r) e[r] = p.exponentials[row[r] + shift[r]];
+    const uint8_t* row = x + i * kSoftmaxRows;
+    float* e = scratch + i * kLanes;
+    for (size_t r = 0; r < kLanes; ++r) e[r] = p.exponentials[row[r] + shift[r]];
     Floats values;
     __builtin_memcpy(&values, e, sizeof values);
     sum += values;
   }
   const bool small = small_quotients(p);
   for (size_t i = 0; i < length; ++i) {
-    divide(scratch + i * kRows, sum, kRows, small, p, y + i * kRows);
+    divide(scratch + i * kLanes, sum, kLanes, small, p, y + i * kSoftmaxRows);
   }
+}
+
+void softmax(const uint8_t* x, uint8_t* y, size_t length, size_t rows, float* scratch,
+             const SoftmaxParameters& p) {
+  static_assert(kSoftmaxRows % kLanes == 0);
+  for (size_t r = 0; r < rows; r += kLanes) softmax_lanes(x + r, y + r, length, scratch, p);
 }
 
 void softmax_row(const uint8_t* x, uint8_t* y, size_t length, float* scratch,

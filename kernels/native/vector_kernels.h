@@ -95,6 +95,10 @@ void copy_rows(const uint8_t* x, ptrdiff_t x_stride, uint8_t* y, ptrdiff_t y_str
 void gather_rows(const uint8_t* x, ptrdiff_t stride, const int32_t* indices, size_t rows,
                  uint8_t* y, ptrdiff_t y_stride, size_t count);
 }  // namespace avx2
+namespace avx512vnni {
+void transpose(const uint8_t* x, ptrdiff_t x_stride, uint8_t* y, ptrdiff_t y_stride, size_t rows,
+               size_t columns);
+}  // namespace avx512vnni
 #endif
 
 }  // namespace furiosa::kernels

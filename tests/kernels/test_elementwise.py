@@ -70,7 +70,7 @@ def test_dequantize(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 16, 17, 64, 100])
-@pytest.mark.parametrize("pixels", [1, 15, 16, 17, 100, 8200])
+@pytest.mark.parametrize("pixels", [1, 15, 16, 17, 63, 64, 65, 100, 8200])
 def test_between_channels_first_and_channels_last(channels: int, pixels: int) -> None:
     first = (2, pixels, channels)
     channels_first = contiguous(first)

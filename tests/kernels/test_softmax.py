@@ -57,7 +57,7 @@ def test_native_equals_reference(seed: int) -> None:
     rng = np.random.default_rng(seed)
     scale, length = np.float32(10 ** rng.uniform(-3, 1)), int(rng.choice(LENGTHS))
     attributes = {"y_scale": float(rng.choice(SCALES)), "y_zero_point": int(rng.integers(256))}
-    dims = (*rng.choice([1, 2, 5, 16, 19, 40], rng.integers(0, 3)).tolist(), length)
+    dims = (*rng.choice([1, 2, 5, 16, 19, 40, 64, 65, 130], rng.integers(0, 3)).tolist(), length)
     x, table = random_bytes(rng, dims), (None, random_bytes(rng, (256,)))[rng.integers(2)]
     constants = [exp_table(scale, length), table]
     check_native("SOFTMAX", x, constants, attributes, (dims, np.uint8), rng)

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "device_emulator/native/commands/rows.h"
+#include "kernels/native/aligned.h"
 
 namespace furiosa {
 namespace {
@@ -50,8 +51,24 @@ class Picker {
                           {y, y_row_, y_step_, static_cast<int64_t>(indices.size()), count_});
   }
 
+  // Whether it pays to look up each of `rows` rows of x once, as most are picked repeatedly.
+  bool looks_up_first(size_t rows, size_t picked) const {
+    return table_ && x_step_ == 1 && y_step_ == 1 && rows < picked;
+  }
+
+  // The first step of that: `rows` rows of x go through the table, one after the other, to `to`.
+  void look_up(const uint8_t* x, size_t rows, uint8_t* to) const {
+    (table_.per_channel ? kernels_.lookup_columns : kernels_.lookup_rows)(
+        {x, x_row_, to, count_, rows, static_cast<size_t>(count_), table_.data});
+  }
+
+  // The second.
+  void pick(const uint8_t* looked_up, uint8_t* y, std::span<const int32_t> indices) const {
+    kernels_.gather_rows(looked_up, count_, indices.data(), indices.size(), y, y_row_,
+                         static_cast<size_t>(count_));
+  }
+
   bool contiguous() const { return y_step_ == 1 && y_row_ == count_; }
-  int64_t count() const { return count_; }
 
  private:
   int64_t x_row_, x_step_, y_row_, y_step_, count_;
@@ -121,16 +138,24 @@ class ResizeNearest final : public Command {
     const auto rows = static_cast<size_t>(y_.dim[0] * y_.dim[1]);
     const int64_t row_size = y_.dim[2] * y_.dim[3];
     const auto grain = static_cast<size_t>(kGrain / row_size);
+    const bool look_up_first =
+        pick_.looks_up_first(static_cast<size_t>(x_.dim[2]), columns_.size());
+    const auto size = static_cast<size_t>(look_up_first ? x_.dim[2] * x_.dim[3] : 0);
     parallel_ranges(context.pool(), rows, grain, [&](size_t begin, size_t end) {
+      uint8_t* looked_up = kernels::thread_scratch(size);
       for (size_t i = begin; i < end; ++i) {
         const int64_t n = static_cast<int64_t>(i) / y_.dim[1];
         const int64_t h = static_cast<int64_t>(i) % y_.dim[1];
+        const uint8_t* from = x + n * x_.stride[0] + rows_[h] * x_.stride[1];
         uint8_t* to = y + n * y_.stride[0] + h * y_.stride[1];
-        const bool again = i > begin && h > 0 && rows_[h] == rows_[h - 1] && pick_.contiguous();
-        if (again) {
+        const bool again = i > begin && h > 0 && rows_[h] == rows_[h - 1];
+        if (again && pick_.contiguous()) {
           std::memmove(to, to - y_.stride[1], static_cast<size_t>(row_size));
+        } else if (look_up_first) {
+          if (!again) pick_.look_up(from, static_cast<size_t>(x_.dim[2]), looked_up);
+          pick_.pick(looked_up, to, columns_);
         } else {
-          pick_(x + n * x_.stride[0] + rows_[h] * x_.stride[1], to, columns_);
+          pick_(from, to, columns_);
         }
       }
     });

@@ -1,5 +1,7 @@
 // SOFTMAX: exponentials from a table, divided by their sum.
 
+#include <array>
+#include <bit>
 #include <cmath>
 
 #include "device_emulator/native/commands/rows.h"
@@ -34,7 +36,14 @@ class Softmax final : public Command {
                      "exp_table is expected to be finite, not negative and to rise");
     }
     reader.require(exponentials[255] > 0, "exp_table ends with 0");
+    for (size_t i = 0; i < exponentials.size(); ++i) {
+      for (size_t k = 0; k < 4; ++k) {
+        planes_[256 * k + i] =
+            static_cast<uint8_t>(std::bit_cast<uint32_t>(exponentials[i]) >> 8 * k);
+      }
+    }
     parameters_ = {.exponentials = exponentials.data(),
+                   .planes = planes_.data(),
                    .factor = std::floor(1.0f / reader.real("y_scale")),
                    .zero_point = reader.zero_point("y_zero_point")};
     reader.require(parameters_.factor >= 0, "y_scale is expected to be positive");
@@ -54,8 +63,8 @@ class Softmax final : public Command {
     parallel_ranges(context.pool(), static_cast<size_t>(outer * blocks), grain,
                     [&](size_t begin, size_t end) {
                       for (size_t i = begin; i < end; ++i) {
-                        run_block(x, y, static_cast<int64_t>(i) / blocks,
-                                  static_cast<int64_t>(i) % blocks * kRows);
+                        run_block(x, y, static_cast<int64_t>(i) % outer,
+                                  static_cast<int64_t>(i) / outer * kRows);
                       }
                     });
   }
@@ -83,7 +92,7 @@ class Softmax final : public Command {
       for (size_t i = 0; i < length; ++i) y[static_cast<int64_t>(i) * y_.stride[last_]] = out[i];
     } else {
       gather(x, x_step, rows, in);
-      kernels_.softmax(in, out, length, floats, parameters_);
+      kernels_.softmax(in, out, length, rows, floats, parameters_);
       scatter(out, rows, y, y_step);
     }
     commands::apply_table(vector_kernels_, table_,
@@ -123,6 +132,7 @@ class Softmax final : public Command {
   uint32_t x_index_, y_index_;
   const Tensor& x_;
   const Tensor& y_;
+  std::array<uint8_t, 1024> planes_;
   kernels::SoftmaxParameters parameters_{};
   CommandReader::Table table_;
   const kernels::VectorKernels& vector_kernels_;

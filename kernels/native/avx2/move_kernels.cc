@@ -68,15 +68,31 @@ void transpose_few_rows(const uint8_t* x, ptrdiff_t x_stride, uint8_t* y, ptrdif
   }
 }
 
-// Copies less than 64 bytes or more, without a call where they are few.
+// Copies kVectors times 32 bytes from both ends, which may meet or overlap.
+template <size_t kVectors>
+inline void copy_ends(const uint8_t* x, uint8_t* y, size_t count) {
+  __m256i head[kVectors], tail[kVectors];
+  for (size_t i = 0; i < kVectors; ++i) {
+    head[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 32 * i));
+    tail[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + count - 32 * (i + 1)));
+  }
+  for (size_t i = 0; i < kVectors; ++i) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + 32 * i), head[i]);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + count - 32 * (i + 1)), tail[i]);
+  }
+}
+
+// Copies bytes, without a call where they are few. The operands of a Program may overlap, so that
+// everything is read before anything is written.
 inline void copy(const uint8_t* x, uint8_t* y, size_t count) {
-  if (count > 64) {
-    __builtin_memmove(y, x, count);  // the operands of a Program may overlap
+  if (count > 256) {
+    __builtin_memmove(y, x, count);
+  } else if (count > 128) {
+    copy_ends<4>(x, y, count);
+  } else if (count > 64) {
+    copy_ends<2>(x, y, count);
   } else if (count >= 32) {
-    const __m256i head = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
-    const __m256i tail = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + count - 32));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), head);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + count - 32), tail);
+    copy_ends<1>(x, y, count);
   } else if (count >= 16) {
     const __m128i head = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
     const __m128i tail = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + count - 16));

@@ -2,6 +2,7 @@
 
 #include <immintrin.h>
 
+#include "kernels/native/avx512vnni/softmax.h"
 #include "kernels/native/float_vectors.h"
 
 namespace furiosa::kernels {
@@ -44,13 +45,22 @@ void product(const Product& p) {
   }
 }
 
+void softmax_64(const uint8_t* x, uint8_t* y, size_t length, size_t rows, float* scratch,
+                const SoftmaxParameters& p) {
+  if (small_quotients(p)) {
+    avx512vnni::softmax(x, y, length, scratch, p);
+  } else {
+    softmax(x, y, length, rows, scratch, p);
+  }
+}
+
 }  // namespace
 
 const FloatKernels kAvx512VnniFloatKernels = {.average = average,
                                               .blend = blend,
                                               .blend_bytes = blend_bytes,
                                               .blend_fixed = blend_fixed,
-                                              .softmax = softmax,
+                                              .softmax = softmax_64,
                                               .softmax_row = softmax_row,
                                               .product = product};
 

@@ -17,7 +17,7 @@ void to_lanes(const PixelsToLanes& p) {
   for (size_t first = 0; first < p.channels; first += kTileColumns) {
     const size_t channels = p.channels - first;
     __m512i tile[16];
-    load_tile(p.x + first, p.pixel_stride, p.pixels, first_of_16(channels), tile);
+    load_tile(p.x + first, p.pixel_stride, p.pixels, channels, tile);
     transpose_tile(tile);
     alignas(64) uint8_t bytes[kTileColumns][kLanePixels];
     for (size_t c = 0; c < kTileColumns; ++c) _mm512_store_si512(bytes[c], tile[c]);
@@ -54,10 +54,6 @@ struct ByteRow {
   Quantizer quantizer;
 };
 
-inline __mmask64 first_of_64(size_t count) {
-  return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
-}
-
 void to_pixels(const LanesToPixels& p) {
   const ByteRow row(p);
   if (p.rows == 1) {
@@ -83,7 +79,7 @@ void to_pixels(const LanesToPixels& p) {
       tile[r] = r < rows ? row(first + r) : _mm512_setzero_si512();
     }
     transpose_tile(tile);
-    store_tile(tile, p.pixels, first_of_16(rows), p.y + first, static_cast<ptrdiff_t>(p.rows));
+    store_tile(tile, p.pixels, rows, p.y + first, static_cast<ptrdiff_t>(p.rows));
   }
 }
 

@@ -33,36 +33,60 @@ inline void transpose_tile(__m512i tile[16]) {
   interleave(other, tile);
 }
 
-// The mask of the first `count` of 16 bytes.
+// The masks of the first `count` of 16 and of 64 bytes.
 inline __mmask16 first_of_16(size_t count) {
   return count >= 16 ? __mmask16{0xFFFF} : static_cast<__mmask16>((1u << count) - 1);
 }
 
-// The bytes that `mask` selects of up to 64 rows; what is missing repeats the last row.
-inline void load_tile(const uint8_t* x, ptrdiff_t stride, size_t rows, __mmask16 mask,
+inline __mmask64 first_of_64(size_t count) {
+  return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
+}
+
+// The first `columns` bytes, at most 16, of up to 64 rows; what is missing repeats the last row.
+// Where the columns are whole, they are moved without masks, which slow down what is in no cache.
+inline void load_tile(const uint8_t* x, ptrdiff_t stride, size_t rows, size_t columns,
                       __m512i tile[16]) {
-  const auto load = [=](size_t r) {
-    const size_t from = r < rows ? r : rows - 1;
-    return _mm_maskz_loadu_epi8(mask, x + static_cast<ptrdiff_t>(from) * stride);
+  const auto fill = [=](auto load) {
+    const auto row = [=](size_t r) {
+      return load(x + static_cast<ptrdiff_t>(r < rows ? r : rows - 1) * stride);
+    };
+    for (size_t i = 0; i < 16; ++i) {
+      __m512i part = _mm512_castsi128_si512(row(i));
+      part = _mm512_inserti32x4(part, row(16 + i), 1);
+      part = _mm512_inserti32x4(part, row(32 + i), 2);
+      tile[i] = _mm512_inserti32x4(part, row(48 + i), 3);
+    }
   };
-  for (size_t i = 0; i < 16; ++i) {
-    __m512i part = _mm512_castsi128_si512(load(i));
-    part = _mm512_inserti32x4(part, load(16 + i), 1);
-    part = _mm512_inserti32x4(part, load(32 + i), 2);
-    tile[i] = _mm512_inserti32x4(part, load(48 + i), 3);
+  if (columns >= 16) {
+    fill([](const uint8_t* from) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    });
+  } else {
+    const __mmask16 mask = first_of_16(columns);
+    fill([mask](const uint8_t* from) { return _mm_maskz_loadu_epi8(mask, from); });
   }
 }
 
-inline void store_tile(const __m512i tile[16], size_t rows, __mmask16 mask, uint8_t* y,
+inline void store_tile(const __m512i tile[16], size_t rows, size_t columns, uint8_t* y,
                        ptrdiff_t stride) {
-  const auto store = [=](size_t r, __m128i bytes) {
-    if (r < rows) _mm_mask_storeu_epi8(y + static_cast<ptrdiff_t>(r) * stride, mask, bytes);
+  const auto spill = [=](auto store) {
+    const auto row = [=](size_t r, __m128i bytes) {
+      if (r < rows) store(y + static_cast<ptrdiff_t>(r) * stride, bytes);
+    };
+    for (size_t i = 0; i < 16; ++i) {
+      row(i, _mm512_castsi512_si128(tile[i]));
+      row(16 + i, _mm512_extracti32x4_epi32(tile[i], 1));
+      row(32 + i, _mm512_extracti32x4_epi32(tile[i], 2));
+      row(48 + i, _mm512_extracti32x4_epi32(tile[i], 3));
+    }
   };
-  for (size_t i = 0; i < 16; ++i) {
-    store(i, _mm512_castsi512_si128(tile[i]));
-    store(16 + i, _mm512_extracti32x4_epi32(tile[i], 1));
-    store(32 + i, _mm512_extracti32x4_epi32(tile[i], 2));
-    store(48 + i, _mm512_extracti32x4_epi32(tile[i], 3));
+  if (columns >= 16) {
+    spill([](uint8_t* to, __m128i bytes) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
+    });
+  } else {
+    const __mmask16 mask = first_of_16(columns);
+    spill([mask](uint8_t* to, __m128i bytes) { _mm_mask_storeu_epi8(to, mask, bytes); });
   }
 }
 

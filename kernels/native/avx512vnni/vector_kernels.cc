@@ -32,6 +32,13 @@ inline __m512 load_floats(const uint8_t* x, __mmask16 mask) {
   return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, x)));
 }
 
+// The bytes less `zero` as floats. Integers are subtracted where the floating-point adders have
+// enough to do.
+inline __m512 load_less(const uint8_t* x, __mmask16 mask, __m512i zero) {
+  const __m512i bytes = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, x));
+  return _mm512_cvtepi32_ps(_mm512_sub_epi32(bytes, zero));
+}
+
 // 64 bytes in order from four vectors of 16 int32 each, saturated to uint8; where `bias` is 128
 // saturated to int8 with the top bit flipped.
 inline __m512i pack(const __m512i v[4], int32_t bias) {
@@ -113,12 +120,12 @@ void add(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t count, const Add
   const __m512 a_scale = _mm512_set1_ps(p.a_scale);
   const __m512 b_scale = _mm512_set1_ps(p.b_scale);
   const __m512 offset = _mm512_set1_ps(p.offset);
-  const __m512 bias = _mm512_set1_ps(static_cast<float>(p.bias));
+  const __m512i bias = _mm512_set1_epi32(p.bias);
   for_vectors64(count, [&](size_t i, __mmask64 mask) {
     __m512i v[4];
     for (int k = 0; k < 4; ++k) {
-      const __m512 va = _mm512_sub_ps(load_floats(a + i + 16 * k, quarter(mask, k)), bias);
-      const __m512 vb = _mm512_sub_ps(load_floats(b + i + 16 * k, quarter(mask, k)), bias);
+      const __m512 va = load_less(a + i + 16 * k, quarter(mask, k), bias);
+      const __m512 vb = load_less(b + i + 16 * k, quarter(mask, k), bias);
       v[k] = _mm512_cvtps_epi32(_mm512_fmadd_ps(va, a_scale, _mm512_fmadd_ps(vb, b_scale, offset)));
     }
     _mm512_mask_storeu_epi8(y + i, mask, pack(v, p.bias));
@@ -126,15 +133,15 @@ void add(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t count, const Add
 }
 
 void mul(const uint8_t* a, const uint8_t* b, uint8_t* y, size_t count, const MulParameters& p) {
-  const __m512 a_zero = _mm512_set1_ps(static_cast<float>(p.a_zero_point));
-  const __m512 b_zero = _mm512_set1_ps(static_cast<float>(p.b_zero_point));
+  const __m512i a_zero = _mm512_set1_epi32(p.a_zero_point);
+  const __m512i b_zero = _mm512_set1_epi32(p.b_zero_point);
   const __m512 multiplier = _mm512_set1_ps(p.multiplier);
   const __m512 y_zero = _mm512_set1_ps(p.y_zero_point);
   for_vectors64(count, [&](size_t i, __mmask64 mask) {
     __m512i v[4];
     for (int k = 0; k < 4; ++k) {
-      const __m512 va = _mm512_sub_ps(load_floats(a + i + 16 * k, quarter(mask, k)), a_zero);
-      const __m512 vb = _mm512_sub_ps(load_floats(b + i + 16 * k, quarter(mask, k)), b_zero);
+      const __m512 va = load_less(a + i + 16 * k, quarter(mask, k), a_zero);
+      const __m512 vb = load_less(b + i + 16 * k, quarter(mask, k), b_zero);
       const __m512 product = _mm512_mul_ps(va, vb);  // exact: at most 17 bits
       v[k] = _mm512_cvtps_epi32(_mm512_add_ps(_mm512_mul_ps(product, multiplier), y_zero));
     }
@@ -286,7 +293,7 @@ void transpose(const uint8_t* x, ptrdiff_t x_stride, uint8_t* y, ptrdiff_t y_str
   } else if (rows == 3 && x_stride == 3) {
     separate_three(x, y, y_stride, columns);
   } else {
-    avx2::transpose(x, x_stride, y, y_stride, rows, columns);
+    avx512vnni::transpose(x, x_stride, y, y_stride, rows, columns);
   }
 }
 
