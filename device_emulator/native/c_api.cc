@@ -81,10 +81,11 @@ const char* furiosa_isa_problem(void) noexcept { return furiosa::isa_problem(); 
 furiosa_status furiosa_set_isa(const char* name) noexcept {
   return guarded([&] {
     if (!furiosa::force_isa(name)) {
-      throw furiosa::Error("instruction set '" + std::string(name) +
-                           "': expected one of scalar, avx2, avxvnni, avx512vnni that this CPU "
-                           "has; its best is " +
-                           furiosa::isa_name(furiosa::detected_isa()));
+      throw furiosa::Error(
+          "instruction set '" + std::string(name) +
+          "': expected one of scalar, avx2, avxvnni, avx512vnni, neon that this CPU "
+          "has; its best is " +
+          furiosa::isa_name(furiosa::detected_isa()));
     }
   });
 }

@@ -39,7 +39,8 @@ FURIOSA_API const char* furiosa_last_error(void) FURIOSA_NOEXCEPT;
 /* FURIOSA_EP_VERSION of the library that was loaded. */
 FURIOSA_API const char* furiosa_version(void) FURIOSA_NOEXCEPT;
 
-/* The instruction set that kernels are chosen for: "scalar", "avx2", "avxvnni" or "avx512vnni". */
+/* The instruction set that kernels are chosen for: "scalar"; on x86-64 "avx2", "avxvnni" or
+ * "avx512vnni"; on AArch64 "neon". */
 FURIOSA_API const char* furiosa_isa_name(void) FURIOSA_NOEXCEPT;
 
 /* Why the environment variable FURIOSA_ISA could not be honoured, or NULL. */

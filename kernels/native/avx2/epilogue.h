@@ -170,20 +170,18 @@ class Finisher {
     }
     __m256i spilled[R * V];
     FURIOSA_UNROLL for (int i = 0; i < R * V; ++i) spilled[i] = sums[i / V][i % V];
-    if (kind_ == Kind::kShared) return store_shared<R, V>(row, column, spilled);
-    store_any<R, V>(row, column, reinterpret_cast<const int32_t*>(spilled));
+    if (kind_ == Kind::kTable) return store_looked_up<R, V>(row, column, spilled);
+    store_floats<R, V>(row, column, reinterpret_cast<const int32_t*>(spilled));
   }
 
  private:
-  enum class Kind { kPlain, kAdd, kShared, kAny };  // tables that channels share, or any epilogue
+  enum class Kind { kPlain, kAdd, kTable, kFloat };
 
   FURIOSA_INLINE static Kind kind(const Epilogue& epilogue) {
-    if (epilogue.to_float || epilogue.table_stride != 0 || epilogue.residual_table_stride != 0) {
-      return Kind::kAny;
-    }
+    if (epilogue.to_float) return Kind::kFloat;
     if (epilogue.plain()) return Kind::kPlain;
     const bool table = epilogue.table != nullptr || epilogue.residual_table != nullptr;
-    return table ? Kind::kShared : Kind::kAdd;
+    return table ? Kind::kTable : Kind::kAdd;
   }
 
   template <int V>
@@ -219,9 +217,28 @@ class Finisher {
     store_bytes<V>(row, column, bytes);
   }
 
-  // With tables for all channels.
+  // Looks bytes up in the table that all channels share, or each in that of its channel.
+  template <int V, int kGroups>
+  FURIOSA_INLINE void look_up(const Table& shared, const uint8_t* table, size_t stride,
+                              size_t column, __m256i (&bytes)[kGroups]) const {
+    if (table == nullptr) return;
+    if (shared.present()) return shared.look_up(bytes);
+    table += (block_.first_column + column) * stride;
+    for (int g = 0; g < kGroups; ++g) {
+      alignas(32) uint8_t rows[32];
+      _mm256_store_si256(reinterpret_cast<__m256i*>(rows), to_rows<V>(bytes[g]));
+      for (size_t c = 0; c < count<V>(column); ++c) {
+        for (size_t r = 0; r < 4 / V; ++r) {
+          uint8_t& byte = rows[r * 8 * V + c];
+          byte = table[c * stride + byte];
+        }
+      }
+      bytes[g] = to_packed<V>(_mm256_load_si256(reinterpret_cast<const __m256i*>(rows)));
+    }
+  }
+
   template <int R, int V>
-  [[gnu::noinline]] void store_shared(size_t row, size_t column, const __m256i* sums) const {
+  [[gnu::noinline]] void store_looked_up(size_t row, size_t column, const __m256i* sums) const {
     constexpr int kGroups = R * V / 4;
     const auto row_of = [row](int g) { return row + static_cast<size_t>(4 * g / V); };
     __m256i bytes[kGroups];
@@ -229,31 +246,26 @@ class Finisher {
       const __m256i group[4] = {sums[0], sums[1], sums[2], sums[3]};
       bytes[g] = requantise_.bytes<V>(group, block_.scales->multiplier + column);
     }
-    if (table_.present()) table_.look_up(bytes);
-    if (block_.epilogue->add_residual) {
+    const Epilogue& epilogue = *block_.epilogue;
+    look_up<V>(table_, epilogue.table, epilogue.table_stride, column, bytes);
+    if (epilogue.add_residual) {
       FURIOSA_UNROLL for (int g = 0; g < kGroups; ++g) {
         bytes[g] = add_(bytes[g], residual<V>(row_of(g), column));
       }
-      if (residual_table_.present()) residual_table_.look_up(bytes);
+      look_up<V>(residual_table_, epilogue.residual_table, epilogue.residual_table_stride, column,
+                 bytes);
     }
     FURIOSA_UNROLL for (int g = 0; g < kGroups; ++g) store_bytes<V>(row_of(g), column, bytes[g]);
   }
 
-  // All that an epilogue may have: for what is rare.
   template <int R, int V>
-  [[gnu::noinline]] void store_any(size_t row, size_t column, const int32_t* sums) const {
-    const Epilogue& epilogue = *block_.epilogue;
+  [[gnu::noinline]] void store_floats(size_t row, size_t column, const int32_t* sums) const {
+    const float* multiplier = block_.scales->multiplier + column;
     for (size_t r = row; r < row + R && r < block_.row_count; ++r, sums += 8 * V) {
+      float* to = static_cast<float*>(block_.y[r]) + block_.first_column + column;
       for (size_t c = 0; c < count<V>(column); ++c) {
-        const size_t slot = slot_of(c, V), channel = block_.first_column + column + c;
-        const float multiplier = block_.scales->multiplier[column + slot];
-        if (epilogue.to_float) {
-          static_cast<float*>(block_.y[r])[channel] = static_cast<float>(sums[slot]) * multiplier;
-          continue;
-        }
-        const uint8_t* residual = epilogue.add_residual ? block_.residual[r] + channel : nullptr;
-        const uint8_t q = requantise(sums[slot], multiplier, epilogue.y_zero_point);
-        static_cast<uint8_t*>(block_.y[r])[channel] = finish(epilogue, q, channel, residual);
+        const size_t slot = slot_of(c, V);
+        to[c] = static_cast<float>(sums[slot]) * multiplier[slot];
       }
     }
   }
