@@ -12,8 +12,9 @@ namespace {
 constexpr int64_t kBlockRows = 224;
 constexpr int64_t kBlockPointers = 4096;  // most addresses of input pixels that a block holds
 // Input channels up to which it pays to copy rows so that a kernel row is one run of bytes.
-constexpr int64_t kGatherChannels = 12;
-constexpr int64_t kGatherRows = 448;  // output pixels of a block that gathers
+constexpr int64_t kGatherChannels = 64;
+constexpr int64_t kGatherRows = 448;         // output pixels of a block that gathers, at least,
+constexpr int64_t kGatherBytes = 64 * 1024;  // and bytes that it may gather to take more
 // Multiply-adds that are worth a thread of their own, and that make up a task where there are many.
 constexpr int64_t kThreadWork = 400'000;
 constexpr int64_t kTaskWork = 4'000'000;
@@ -99,10 +100,15 @@ Conv::Conv(const ConvProblem& problem, Isa isa)
             x_.channels <= kGatherChannels && (window_.kernel_h == 1 || window_.dilation_h == 1) &&
             window_.stride_h * window_.stride_w <= 4 * window_.taps();
   pack(problem, depthwise);
+  steps_ = gather_ && copies_ == 1 && kernels_->tap_steps;
   const int64_t fitting = kBlockPointers / static_cast<int64_t>(taps_) / 28 * 28;
   block_rows_ = std::clamp<int64_t>(fitting, 28, kBlockRows);
-  // Blocks of whole rows gather least; of rows too long for that, parts.
-  if (gather_ && y_.width <= kGatherRows) block_rows_ = kGatherRows / y_.width * y_.width;
+  if (gather_) {
+    // Blocks of whole rows gather least; of rows too long for that, parts.
+    const int64_t row = window_.stride_h * x_.width * x_.channels;
+    const int64_t rows = std::max<int64_t>(kGatherBytes / row, kGatherRows / y_.width);
+    block_rows_ = rows > 0 ? rows * y_.width : kGatherRows;
+  }
 }
 
 void Conv::pack(const ConvProblem& problem, bool depthwise) {
@@ -224,10 +230,15 @@ Rectangle Conv::around(int64_t first, size_t count) const {
           one_row ? end.column - start.column + 1 : y_.width};
 }
 
-// Copies the input that the block reads, padded, and points rows at the copies.
+// The input pixels that a block reads.
+Rectangle Conv::gathered(int64_t first, size_t count) const {
+  return input_of(window_, around(first, count));
+}
+
+// Copies the input that the block reads, padded, and points rows at the first taps in the copies.
 void Conv::gather(const uint8_t* x, int64_t first, size_t count, uint8_t* copies,
-                  const uint8_t** rows, size_t pitch) const {
-  const Rectangle output = around(first, count), input = input_of(window_, output);
+                  const uint8_t** rows) const {
+  const Rectangle output = around(first, count), input = gathered(first, count);
   const PixelPosition start(y_, first);
   copy_rectangle(x_, x + start.image * x_.batch_stride, x_zero_point_, input, copies);
   const int64_t line = input.width * x_.channels;
@@ -237,11 +248,7 @@ void Conv::gather(const uint8_t* x, int64_t first, size_t count, uint8_t* copies
   const uint8_t* at = copies + (start.column - output.left) * step;
   for (size_t done = 0; done < count; done += run, run = static_cast<size_t>(output.width)) {
     run = std::min(run, count - done);
-    for (int64_t ky = 0; ky < window_.kernel_h; ++ky) {
-      const uint8_t** to = rows + static_cast<size_t>(ky) * pitch + done;
-      const uint8_t* from = at + ky * window_.dilation_h * line;
-      for (size_t i = 0; i < run; ++i) to[i] = from + static_cast<int64_t>(i) * step;
-    }
+    for (size_t i = 0; i < run; ++i) rows[done + i] = at + static_cast<int64_t>(i) * step;
     copies += window_.stride_h * line;
     at = copies;
   }
@@ -249,32 +256,39 @@ void Conv::gather(const uint8_t* x, int64_t first, size_t count, uint8_t* copies
 
 void Conv::run_block(const Share& share, int64_t first, size_t count, const uint8_t* x, void* y,
                      const uint8_t* residual) const {
-  const size_t pitch = count + kSpareRows, addresses = pitch * (taps_ + 2);
+  const size_t distinct = taps_ / copies_, listed = steps_ ? 1 : taps_;
+  const size_t pitch = count + kSpareRows, addresses = pitch * (listed + 2);
   const size_t element = epilogue_.to_float ? sizeof(float) : 1;
   size_t copied = 0;
+  ptrdiff_t tap_step = 0;
   if (gather_) {
-    const Rectangle input = input_of(window_, around(first, count));
+    const Rectangle input = gathered(first, count);
     copied = static_cast<size_t>(input.height * input.width * x_.channels);
+    tap_step = window_.dilation_h * input.width * x_.channels;
   }
   const size_t spare = static_cast<size_t>(y_.channels) * element;  // a row that nobody reads
   uint8_t* scratch = thread_scratch(addresses * sizeof(void*) + spare + copied + 64);
   const uint8_t** rows = reinterpret_cast<const uint8_t**>(scratch);
   uint8_t* spare_row = scratch + addresses * sizeof(void*);
-  const size_t distinct = taps_ / copies_;
   if (gather_) {
-    gather(x, first, count, spare_row + spare, rows, pitch);
+    gather(x, first, count, spare_row + spare, rows);
+    for (size_t tap = 1; !steps_ && tap < distinct; ++tap) {
+      for (size_t i = 0; i < count; ++i) {
+        rows[tap * pitch + i] = rows[i] + static_cast<ptrdiff_t>(tap) * tap_step;
+      }
+    }
   } else if (window_.identity() && x_.flat() && x_.height == y_.height && x_.width == y_.width) {
     point_pixels(x_, x, 1, first, count, reinterpret_cast<const void**>(rows));
   } else {
     point_taps(x_, y_, window_, x, outside_.data(), first, count, rows, pitch);
   }
-  for (size_t tap = 0; tap < distinct; ++tap) {
+  for (size_t tap = 0; tap < (steps_ ? 1 : distinct); ++tap) {
     std::fill_n(rows + tap * pitch + count, kSpareRows, rows[tap * pitch]);
   }
   for (size_t copy = 1; copy < copies_; ++copy) {
     std::memcpy(rows + copy * distinct * pitch, rows, distinct * pitch * sizeof(*rows));
   }
-  const void** outputs = reinterpret_cast<const void**>(rows + taps_ * pitch);
+  const void** outputs = reinterpret_cast<const void**>(rows + listed * pitch);
   const void** residuals = outputs + pitch;
   point_pixels(y_, y, element, first, count, outputs);
   std::fill_n(outputs + count, kSpareRows, spare_row);
@@ -285,7 +299,8 @@ void Conv::run_block(const Share& share, int64_t first, size_t count, const uint
 
   PanelBlock block{};
   block.rows = rows;
-  block.row_pitch = pitch;
+  block.row_pitch = steps_ ? 0 : pitch;
+  block.tap_step = steps_ ? tap_step : 0;
   block.row_count = count;
   block.taps = taps_;
   block.depth = depth_;

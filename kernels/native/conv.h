@@ -48,8 +48,9 @@ class Conv {
   void run_block(const Share& share, int64_t first, size_t count, const uint8_t* x, void* y,
                  const uint8_t* residual) const;
   Rectangle around(int64_t first, size_t count) const;
-  void gather(const uint8_t* x, int64_t first, size_t count, uint8_t* copies, const uint8_t** rows,
-              size_t pitch) const;
+  Rectangle gathered(int64_t first, size_t count) const;
+  void gather(const uint8_t* x, int64_t first, size_t count, uint8_t* copies,
+              const uint8_t** rows) const;
 
   const PanelKernels* kernels_ = nullptr;
   ImageView x_, y_, residual_;
@@ -58,6 +59,7 @@ class Conv {
   uint8_t x_zero_point_;
   int64_t work_;            // multiply-adds of a run
   bool gather_ = false;     // taps of a kernel row are one tap, read from a padded copy of the rows
+  bool steps_ = false;      // taps are found by steps from the first one
   size_t copies_ = 1;       // how often the taps repeat, where weights are a sum of int8 weights
   size_t taps_ = 0;         // of a panel, repetitions included
   size_t depth_ = 0;        // bytes of a tap

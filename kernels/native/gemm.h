@@ -34,14 +34,15 @@ struct alignas(64) PanelScales {
 };
 
 // Rows of bytes, found by pointers, times one panel of weights. Tap t of row r starts at
-// rows[t * row_pitch + r] + row_offset. In a matrix product (gemm_*) every column takes all `depth`
-// bytes of every tap; in a depthwise one (depthwise_*) column c takes byte c of every tap.
-// Accumulators are int32 and wrap around. Behind the row_count entries for its rows, each array has
-// kSpareRows more, of rows that may be read and, in y, written.
+// rows[t * row_pitch + r] + row_offset + t * tap_step. In a matrix product (gemm_*) every column
+// takes all `depth` bytes of every tap; in a depthwise one (depthwise_*) column c takes byte c of
+// every tap. Accumulators are int32 and wrap around. Behind the row_count entries for its rows,
+// each array has kSpareRows more, of rows that may be read and, in y, written.
 struct PanelBlock {
   const uint8_t* const* rows;
   size_t row_pitch;
   ptrdiff_t row_offset;
+  ptrdiff_t tap_step;  // 0, but for kernels with tap_steps
   size_t row_count;
   const int32_t* row_bias;  // added to every accumulator of a row; may be nullptr
   size_t taps;
@@ -66,6 +67,7 @@ struct PanelKernels {
   // Where the scales of a column are, in a panel of `columns`.
   size_t (*slot)(size_t column, size_t columns);
   void (*run)(const PanelBlock& block);
+  bool tap_steps = false;  // whether PanelBlock::tap_step may be other than 0
 };
 
 const PanelKernels& gemm_kernels(Isa isa);

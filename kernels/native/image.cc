@@ -94,7 +94,7 @@ void copy_pixels(const uint8_t* line, const ImageView& x, int64_t first, int64_t
     return;
   }
   for (int64_t column = first; column < last; ++column, to += channels) {
-    for (size_t c = 0; c < channels; ++c) to[c] = line[column * x.pixel_stride + int64_t(c)];
+    std::memcpy(to, line + column * x.pixel_stride, channels);
   }
 }
 

@@ -85,10 +85,11 @@ void tile(const PanelBlock& block, size_t row, const uint8_t* fetch) {
   __m512i accumulators[R][V];
   start(block, row, accumulators);
   const auto* weights = reinterpret_cast<const __m512i*>(block.panel);
-  const ptrdiff_t whole = static_cast<ptrdiff_t>(block.depth / 4 * 4) + block.row_offset;
+  const ptrdiff_t whole = static_cast<ptrdiff_t>(block.depth / 4 * 4);
   const uint8_t* const* rows = block.rows + row;
-  for (size_t tap = 0; tap < block.taps; ++tap, rows += block.row_pitch) {
-    for (ptrdiff_t channel = block.row_offset; channel < whole; channel += 4, weights += V) {
+  ptrdiff_t offset = block.row_offset;
+  for (size_t tap = 0; tap < block.taps; ++tap, rows += block.row_pitch, offset += block.tap_step) {
+    for (ptrdiff_t channel = offset; channel < offset + whole; channel += 4, weights += V) {
       // More addresses than registers: to load them again takes less than to spill copies.
       if constexpr (R > 9) asm volatile("" ::: "memory");
       __m512i held[V];
@@ -105,7 +106,7 @@ void tile(const PanelBlock& block, size_t row, const uint8_t* fetch) {
       }
     }
     if (block.depth % 4 != 0) {
-      add_last<R, V>(rows, block.row_offset, block.depth, weights, accumulators);
+      add_last<R, V>(rows, offset, block.depth, weights, accumulators);
       weights += V;
     }
   }
@@ -152,6 +153,14 @@ struct Turns {
   const PanelBlock& block;
   const avx512vnni::Finisher<V, kFinish> finish;
   const uint8_t* fetch;
+  const ptrdiff_t depth = static_cast<ptrdiff_t>(block.depth);
+  const ptrdiff_t piece_of_a = piece(depth, A), piece_of_b = piece(depth, B);
+
+  // Channels of the first tap that go with each group of `finished` rows.
+  static ptrdiff_t piece(ptrdiff_t depth, ptrdiff_t finished) {
+    const ptrdiff_t groups = finished / avx512vnni::kRows<V>;
+    return (depth / 4 + groups - 1) / groups * 4;
+  }
 
   // Puts group kGroup of the P rows at `finished_row` through the epilogue, if they are there, and
   // takes the next piece of the first tap; likewise the groups behind it.
@@ -162,7 +171,7 @@ struct Turns {
     constexpr int kFirst = kGroup * avx512vnni::kRows<V>;
     if constexpr (kFirst < P) {
       if (finished_row < block.row_count) finish_group(finish, finished_row, kFirst, finished);
-      const ptrdiff_t left = static_cast<ptrdiff_t>(block.depth) - channel;
+      const ptrdiff_t left = depth - channel;
       const ptrdiff_t next = channel + (left < piece ? left : piece);
       multiply<R, V, kHeld>(from, channel, next, weights, fetch, accumulators);
       share<kGroup + 1>(finished_row, finished, from, next, piece, weights, accumulators);
@@ -180,17 +189,17 @@ struct Turns {
       }
     }
     start(block, row, accumulators);
-    constexpr ptrdiff_t kGroups = P / avx512vnni::kRows<V>;
-    const ptrdiff_t depth = static_cast<ptrdiff_t>(block.depth);
-    const ptrdiff_t piece = (depth / 4 + kGroups - 1) / kGroups * 4;
+    const ptrdiff_t piece = P == A ? piece_of_a : piece_of_b;
     const auto* weights = reinterpret_cast<const __m512i*>(block.panel);
     const uint8_t* const* rows = block.rows + row;
+    ptrdiff_t offset = block.row_offset;
     const uint8_t* from[R];
-    FURIOSA_UNROLL for (int r = 0; r < R; ++r) from[r] = rows[r] + block.row_offset;
+    FURIOSA_UNROLL for (int r = 0; r < R; ++r) from[r] = rows[r] + offset;
     share<0>(finished_row, finished, from, 0, piece, weights, accumulators);
     for (size_t tap = 1; tap < block.taps; ++tap) {
       rows += block.row_pitch;
-      FURIOSA_UNROLL for (int r = 0; r < R; ++r) from[r] = rows[r] + block.row_offset;
+      offset += block.tap_step;
+      FURIOSA_UNROLL for (int r = 0; r < R; ++r) from[r] = rows[r] + offset;
       multiply<R, V, kHeld>(from, 0, depth, weights, fetch, accumulators);
     }
   }
@@ -302,7 +311,7 @@ void run(const PanelBlock& block) {
 
 }  // namespace
 
-const PanelKernels gemm_avx512vnni = {"gemm_avx512vnni", panel_size, avx512vnni::pack_gemm, slot,
-                                      run};
+const PanelKernels gemm_avx512vnni = {
+    "gemm_avx512vnni", panel_size, avx512vnni::pack_gemm, slot, run, true};
 
 }  // namespace furiosa::kernels
