@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "kernels/native/avx512vnni/epilogue.h"
+#include "kernels/native/avx512vnni/gemm_held.h"
 #include "kernels/native/avx512vnni/gemm_pack.h"
 #include "kernels/native/avx512vnni/vnni.h"
 #include "kernels/native/gemm.h"
@@ -297,6 +298,7 @@ void run_tiles(const Height (&heights)[kCount], const PanelBlock& block) {
 size_t slot(size_t column, size_t columns) { return avx512vnni::slot_of(column, vectors(columns)); }
 
 void run(const PanelBlock& block) {
+  if (avx512vnni::run_held(block)) return;
   switch (vectors(block.columns)) {
     case 1:
       return run_tiles<1>(kOne, block);
