@@ -177,9 +177,10 @@ void DepthwiseConv::point_rows(DepthwiseRows* rows, size_t part, int64_t group, 
                                uint8_t* y, const uint8_t* residual) const {
   const int64_t image = group / groups_, first = group % groups_ * rows_;
   const int64_t top = first * window_.stride_h - window_.pad_top;
+  const int64_t needed = (rows_ - 1) * window_.stride_h + window_.kernel_h;
   for (int64_t i = 0; i < lines_for(window_); ++i) {
     const int64_t line = top + i * window_.dilation_h;
-    const bool inside = line >= 0 && line < x_.height;
+    const bool inside = i < needed && line >= 0 && line < x_.height;
     rows->lines[part][i] =
         inside ? DepthwiseRows::Line{x + image * x_.batch_stride + line * x_.row_stride,
                                      x_.pixel_stride}
