@@ -2,6 +2,7 @@
 
 #include <immintrin.h>
 
+#include "kernels/native/avx512vnni/vnni.h"
 #include "kernels/native/expression_loops.h"
 
 namespace furiosa::kernels {
@@ -177,21 +178,52 @@ void max(const uint8_t* x, const Windows& w, uint8_t* y, size_t count) {
   }
 }
 
+// From the sums of avx512vnni::interleave's vectors to 16 channels after 16.
+inline void order_channels(__m512i v[4]) {
+  const __m512i low01 = _mm512_shuffle_i32x4(v[0], v[1], 0x44);
+  const __m512i low23 = _mm512_shuffle_i32x4(v[2], v[3], 0x44);
+  const __m512i high01 = _mm512_shuffle_i32x4(v[0], v[1], 0xEE);
+  const __m512i high23 = _mm512_shuffle_i32x4(v[2], v[3], 0xEE);
+  v[0] = _mm512_shuffle_i32x4(low01, low23, 0x88);
+  v[1] = _mm512_shuffle_i32x4(low01, low23, 0xDD);
+  v[2] = _mm512_shuffle_i32x4(high01, high23, 0x88);
+  v[3] = _mm512_shuffle_i32x4(high01, high23, 0xDD);
+}
+
+// Adds four rows of 64 channels: interleaved, one vpdpbusd adds them to 16 sums.
+FURIOSA_INLINE void add_rows(const __m512i (&rows)[4], __m512i (&sums)[4]) {
+  const __m512i ones = _mm512_set1_epi8(1);
+  __m512i fours[4];
+  avx512vnni::interleave(rows, fours);
+  avx512vnni::dot(sums[0], fours[0], ones);
+  avx512vnni::dot(sums[1], fours[1], ones);
+  avx512vnni::dot(sums[2], fours[2], ones);
+  avx512vnni::dot(sums[3], fours[3], ones);
+}
+
 void accumulate(const uint8_t* x, ptrdiff_t stride, size_t rows, int32_t* sums, size_t count) {
+  const __m512i none = _mm512_setzero_si512();
   for_vectors64(count, [&](size_t i, __mmask64 mask) {
-    __m512i sum[4];
-    for (int k = 0; k < 4; ++k) {
-      sum[k] = _mm512_maskz_loadu_epi32(quarter(mask, k), sums + i + 16 * k);
-    }
+    __m512i sum[4] = {none, none, none, none};
     const uint8_t* row = x + i;
-    for (size_t r = 0; r < rows; ++r, row += stride) {
-      for (int k = 0; k < 4; ++k) {
-        const __m128i bytes = _mm_maskz_loadu_epi8(quarter(mask, k), row + 16 * k);
-        sum[k] = _mm512_add_epi32(sum[k], _mm512_cvtepu8_epi32(bytes));
-      }
+    size_t r = 0;
+    for (; r + 4 <= rows; r += 4, row += 4 * stride) {
+      const __m512i four[4] = {_mm512_maskz_loadu_epi8(mask, row),
+                               _mm512_maskz_loadu_epi8(mask, row + stride),
+                               _mm512_maskz_loadu_epi8(mask, row + 2 * stride),
+                               _mm512_maskz_loadu_epi8(mask, row + 3 * stride)};
+      add_rows(four, sum);
     }
+    for (; r < rows; ++r, row += stride) {
+      const __m512i one[4] = {_mm512_maskz_loadu_epi8(mask, row), none, none, none};
+      add_rows(one, sum);
+    }
+    order_channels(sum);
     for (int k = 0; k < 4; ++k) {
-      _mm512_mask_storeu_epi32(sums + i + 16 * k, quarter(mask, k), sum[k]);
+      int32_t* to = sums + i + 16 * k;
+      const __mmask16 own = quarter(mask, k);
+      const __m512i before = _mm512_maskz_loadu_epi32(own, to);
+      _mm512_mask_storeu_epi32(to, own, _mm512_add_epi32(before, sum[k]));
     }
   });
 }
