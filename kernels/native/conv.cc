@@ -18,7 +18,8 @@ constexpr int64_t kGatherBytes = 64 * 1024;  // and bytes that it may gather to 
 // Multiply-adds that are worth a thread of their own, and that make up a task where there are many.
 constexpr int64_t kThreadWork = 400'000;
 constexpr int64_t kTaskWork = 4'000'000;
-constexpr int64_t kTaskRows = 28;  // fewest output pixels of a task, where there are more
+constexpr int64_t kTaskRows = 28;  // output pixels below which a thread gets no second task
+constexpr int64_t kByteWork = 4;   // multiply-adds in the time that it takes to read a byte
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -171,26 +172,56 @@ void Conv::pack(const ConvProblem& problem, bool depthwise) {
   }
 }
 
+// The first panel of part `part` when the columns are split into `parts`.
+size_t Conv::first_panel(int64_t part, int64_t parts) const {
+  const int64_t column = y_.channels * part / parts;
+  size_t panel = 0;
+  while (panel < panels_.size() && 2 * static_cast<int64_t>(panels_[panel].first_column) +
+                                           static_cast<int64_t>(panels_[panel].columns) <=
+                                       2 * column) {
+    ++panel;
+  }
+  return part == parts ? panels_.size() : panel;
+}
+
+// What the longest of so many tasks takes: its products, and the bytes that it is the first to
+// read.
+int64_t Conv::longest(int64_t pixel_tasks, int64_t panel_tasks) const {
+  int64_t columns = 0;
+  for (int64_t part = 0; part < panel_tasks; ++part) {
+    const size_t first = first_panel(part, panel_tasks), last = first_panel(part + 1, panel_tasks);
+    int64_t own = 0;
+    for (size_t panel = first; panel < last; ++panel) {
+      own += static_cast<int64_t>(panels_[panel].columns);
+    }
+    columns = std::max(columns, own);
+  }
+  const int64_t pixels = ceil_div(y_.pixels(), pixel_tasks);
+  const int64_t bytes =
+      static_cast<int64_t>(weights_.size()) / panel_tasks + x_.pixels() * x_.channels / pixel_tasks;
+  return work_ / (y_.pixels() * y_.channels) * pixels * columns + kByteWork * bytes;
+}
+
 // Into how many ranges of output pixels and of panels a run is split.
 void Conv::split(int64_t threads, int64_t* pixel_tasks, int64_t* panel_tasks) const {
-  const int64_t panels = static_cast<int64_t>(panels_.size());
-  const int64_t most_pixel_tasks = std::max<int64_t>(1, y_.pixels() / kTaskRows);
+  const int64_t panels = static_cast<int64_t>(panels_.size()), pixels = y_.pixels();
   *pixel_tasks = *panel_tasks = 1;
   threads = std::min(threads, work_ / kThreadWork);
   if (threads <= 1) return;
-  // Every task reads the weights of its panels and the input of its pixels: share the larger.
-  const bool by_panel = static_cast<int64_t>(weights_.size()) > x_.pixels() * x_.channels;
+  for (int64_t across = 1, least = 0; across <= std::min(threads, pixels); ++across) {
+    const int64_t along = std::min(threads / across, panels);
+    const int64_t time = longest(across, along);
+    if (least != 0 && time >= least) continue;
+    least = time;
+    *pixel_tasks = across;
+    *panel_tasks = along;
+  }
   // Several tasks for a thread even out what disturbs it, but a task that goes from panel to panel
   // fetches the next one ahead.
-  const int64_t most = by_panel ? std::clamp<int64_t>(panels / threads / 4, 1, 4) : 4;
-  const int64_t tasks = threads * std::clamp<int64_t>(work_ / kTaskWork / threads, 1, most);
-  if (by_panel) {
-    *panel_tasks = std::min(tasks, panels);
-    *pixel_tasks = std::min(ceil_div(tasks, *panel_tasks), most_pixel_tasks);
-  } else {
-    *pixel_tasks = std::min(tasks, most_pixel_tasks);
-    *panel_tasks = std::min(ceil_div(tasks, *pixel_tasks), panels);
-  }
+  const int64_t tasks = work_ / kTaskWork / threads;
+  const int64_t most = *pixel_tasks > 1 ? pixels / *pixel_tasks / kTaskRows : panels / threads / 4;
+  const int64_t factor = std::clamp<int64_t>(std::min(tasks, most), 1, 4);
+  (*pixel_tasks > 1 ? *pixel_tasks : *panel_tasks) *= factor;
 }
 
 void Conv::run(const uint8_t* x, void* y, const uint8_t* residual, ThreadPool& pool) const {
@@ -201,13 +232,12 @@ void Conv::run(const uint8_t* x, void* y, const uint8_t* residual, ThreadPool& p
   if (first_ != nullptr) return first_->run(x, static_cast<uint8_t*>(y), pool);
   int64_t pixel_tasks, panel_tasks;
   split(static_cast<int64_t>(pool.concurrency()), &pixel_tasks, &panel_tasks);
-  const int64_t pixels = y_.pixels(), panels = static_cast<int64_t>(panels_.size());
+  const int64_t pixels = y_.pixels();
   pool.parallel_for(static_cast<size_t>(pixel_tasks * panel_tasks), [&](size_t task) {
     const int64_t across = static_cast<int64_t>(task) / panel_tasks;
     const int64_t along = static_cast<int64_t>(task) % panel_tasks;
     const Share share{pixels * across / pixel_tasks, pixels * (across + 1) / pixel_tasks,
-                      static_cast<size_t>(panels * along / panel_tasks),
-                      static_cast<size_t>(panels * (along + 1) / panel_tasks)};
+                      first_panel(along, panel_tasks), first_panel(along + 1, panel_tasks)};
     run_share(share, x, y, residual);
   });
 }

@@ -43,6 +43,8 @@ class Conv {
   struct Weights;
 
   void pack(const ConvProblem& problem, bool depthwise);
+  size_t first_panel(int64_t part, int64_t parts) const;
+  int64_t longest(int64_t pixel_tasks, int64_t panel_tasks) const;
   void split(int64_t threads, int64_t* pixel_tasks, int64_t* panel_tasks) const;
   void run_share(const Share& share, const uint8_t* x, void* y, const uint8_t* residual) const;
   void run_block(const Share& share, int64_t first, size_t count, const uint8_t* x, void* y,
