@@ -174,6 +174,7 @@ class Bench {
     problem.epilogue.table = layer.epilogue == Layer::kTable ? kTable : nullptr;
     problem.epilogue.add_residual = layer.epilogue == Layer::kAdd;
     problem.epilogue.residual_scale = problem.epilogue.conv_scale = 0.5f;
+    problem.epilogue.bounded = kernels::is_bounded(problem);
     x_size_ = static_cast<size_t>(layer.size * layer.size * layer.in);
     y_size_ = static_cast<size_t>(out * out * layer.out);
     conv_ = std::make_unique<Conv>(problem, isa);

@@ -1,7 +1,6 @@
 #include "kernels/native/depthwise.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 
 namespace furiosa::kernels {
@@ -23,22 +22,6 @@ int64_t rows_for(const Window& window) {
   return std::min(rows, static_cast<int64_t>(DepthwiseRows::kMaxRows));
 }
 
-// Whether no sum overflows, and none reaches 2^31 times its multiplier.
-bool is_bounded(const ConvProblem& problem) {
-  const int64_t taps = problem.window.taps();
-  for (int64_t channel = 0; channel < problem.y.channels; ++channel) {
-    int64_t most = std::abs(int64_t{problem.bias[channel]});
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      most += 2 * 255 * std::abs(int{problem.weights[channel * taps + tap]});
-    }
-    constexpr double kLimit = 2147483648.0;
-    const double scale = std::fabs(static_cast<double>(problem.multiplier[channel]));
-    const double bound = static_cast<double>(most);
-    if (!(bound < kLimit && bound * scale < kLimit)) return false;  // nor is a NaN
-  }
-  return true;
-}
-
 }  // namespace
 
 DepthwiseRowKernel depthwise_row_kernel([[maybe_unused]] Isa isa, const Window& window) {
@@ -56,7 +39,7 @@ bool DepthwiseConv::fits(const ConvProblem& problem, Isa isa) {
   return problem.group > 1 && problem.group == problem.x.channels &&
          problem.group == problem.y.channels && problem.weights != nullptr &&
          !problem.epilogue.to_float && depthwise_row_kernel(isa, problem.window) != nullptr &&
-         is_bounded(problem);
+         problem.epilogue.bounded;
 }
 
 DepthwiseConv::DepthwiseConv(const ConvProblem& problem, Isa isa)

@@ -12,6 +12,9 @@ namespace furiosa::kernels {
 struct Epilogue {
   bool to_float = false;  // y is float32: f32(accumulator) * multiplier, and nothing else applies
   uint8_t y_zero_point = 0;
+  // Whether no accumulator times its multiplier reaches 2^31, nor a sum with the residual, so that
+  // they may be rounded before they are limited. Where it is false, some kernels are slow.
+  bool bounded = false;
   const uint8_t* table = nullptr;  // 256 entries, or nullptr
   size_t table_stride = 0;         // from one channel's table to the next; 0: one table for all
   bool add_residual = false;

@@ -263,6 +263,15 @@ def test_accumulators_wrap_around(depthwise: bool) -> None:
     check(*case.program())
 
 
+@pytest.mark.parametrize("scale", [1e7, -1e7, 3e38])
+def test_sums_with_the_residual_beyond_integers(scale: float) -> None:
+    rng = np.random.default_rng(9)
+    case = random_case(rng, 1, (5, 5), (16, 64), (1, 1))
+    case.residual = rng.integers(0, 256, case.dims).astype(np.uint8)
+    case.addition = {"residual_scale": scale, "conv_scale": 0.7, "residual_offset": -20.5}
+    check(*case.program())
+
+
 def test_a_residual_in_place() -> None:
     """The result replaces the residual."""
     rng = np.random.default_rng(9)

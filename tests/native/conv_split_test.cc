@@ -96,6 +96,7 @@ bool check_conv(const Shape& shape) {
   problem.epilogue.add_residual = shape.residual;
   problem.epilogue.residual_scale = 0.4f;
   problem.epilogue.conv_scale = 0.7f;
+  problem.epilogue.bounded = is_bounded(problem);
   const std::vector<uint8_t> x = random_bytes(problem.x.pixels() * shape.in);
   const std::vector<uint8_t> residual = random_bytes(problem.y.pixels() * shape.out);
   const Conv conv(problem, active_isa());
@@ -125,6 +126,7 @@ bool check_matmul(int64_t batch, int64_t rows, int64_t depth, int64_t columns, b
   problem.a_zero_point = 3;
   problem.b_zero_point = 200;
   problem.multiplier = 0.0005f;
+  problem.epilogue.bounded = true;
   problem.epilogue.y_zero_point = 120;
   const std::vector<uint8_t> a = random_bytes(batch * rows * depth);
   const std::vector<uint8_t> b = random_bytes((shared ? 1 : batch) * depth * columns);

@@ -133,6 +133,7 @@ bool check_conv(uint32_t seed) {
   problem.multiplier = multiplier.data();
   const RandomEpilogue epilogue(random, out);
   problem.epilogue = epilogue.epilogue;
+  problem.epilogue.bounded = random.integer(0, 3) > 0 && is_bounded(problem);
   const std::vector<uint8_t> x = random.bytes(problem.x.pixels() * in);
   const std::vector<uint8_t> residual = random.bytes(problem.y.pixels() * out);
   const size_t size = residual.size() * (problem.epilogue.to_float ? sizeof(float) : 1);
@@ -155,6 +156,7 @@ bool check_matmul(uint32_t seed) {
   problem.a_zero_point = static_cast<uint8_t>(random.integer(0, 255));
   problem.b_zero_point = static_cast<uint8_t>(random.integer(0, 255));
   problem.multiplier = 0.002f;
+  problem.epilogue.bounded = random.integer(0, 3) > 0;
   problem.epilogue.y_zero_point = static_cast<uint8_t>(random.integer(0, 255));
   problem.epilogue.to_float = random.integer(0, 3) == 0;
   const std::vector<uint8_t> a = random.bytes(rows * depth), b = random.bytes(depth * columns);

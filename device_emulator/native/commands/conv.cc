@@ -28,6 +28,7 @@ class ConvReader : public CommandReader {
     problem.group = integer("group", 1, kMost);
     problem.x_zero_point = zero_point("x_zero_point");
     read_weights(&problem);
+    problem.epilogue.bounded = kernels::is_bounded(problem);
     return problem;
   }
 

@@ -2,6 +2,7 @@
 #include "kernels/native/matmul.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "device_emulator/native/command.h"
 
@@ -40,6 +41,7 @@ class MatMulReader : public CommandReader {
     problem.multiplier = real("multiplier");
     const Table own = table();
     problem.epilogue.to_float = y.dtype == DType::kF32;
+    problem.epilogue.bounded = std::fabs(real("multiplier")) < 1;  // an accumulator fits an int32
     problem.epilogue.y_zero_point = zero_point("y_zero_point");
     problem.epilogue.table = own.data;
     problem.epilogue.table_stride = own.per_channel ? 256 : 0;

@@ -137,8 +137,8 @@ FURIOSA_INLINE __m512i round_to_bytes(const __m512 (&values)[kAll], __m512i shif
   return _mm512_packus_epi16(_mm512_adds_epi16(low, shift), _mm512_adds_epi16(high, shift));
 }
 
-// The constants of an epilogue in registers. A kernel has them in a local variable: the compiler
-// would reload what is behind a pointer after every store of a byte.
+// The constants of a bounded epilogue in registers. A kernel has them in a local variable: the
+// compiler would reload what is behind a pointer after every store of a byte.
 struct Requantiser {
   __m512 low, high;
   __m512i zero_point;
@@ -149,9 +149,10 @@ struct Requantiser {
         zero_point(_mm512_set1_epi16(epilogue.y_zero_point)) {}
 
   FURIOSA_INLINE __m512 scale(__m512i accumulator, const float* multiplier) const {
-    const __m512 factor = _mm512_load_ps(multiplier);
-    // In this order a NaN stays one.
-    return _mm512_min_ps(high, _mm512_mul_ps(_mm512_cvtepi32_ps(accumulator), factor));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(accumulator), _mm512_load_ps(multiplier));
+  }
+  FURIOSA_INLINE __m512 limit(__m512 value) const {
+    return _mm512_min_ps(_mm512_max_ps(value, low), high);
   }
 
   // The bytes of kRows<V> rows.
@@ -189,7 +190,7 @@ FURIOSA_INLINE void widen(__m512i bytes, __m512 carrier, __m512 (&values)[kAll])
 
 // QLinearAdd of the convolution and the residual.
 struct Adder {
-  __m512 own_scale, other_scale, offset, high, carrier, unrounding;
+  __m512 own_scale, other_scale, offset, carrier, unrounding;
   __m512i shift;
   bool residual_first;
 
@@ -197,7 +198,6 @@ struct Adder {
       : own_scale(_mm512_set1_ps(epilogue.conv_scale)),
         other_scale(_mm512_set1_ps(epilogue.residual_scale)),
         offset(_mm512_set1_ps(epilogue.residual_offset)),
-        high(_mm512_set1_ps(epilogue.is_signed ? 127.0f : 255.0f)),
         carrier(_mm512_set1_ps(epilogue.is_signed ? kCarrier + 128.0f : kCarrier)),
         unrounding(_mm512_set1_ps(kRounding + (epilogue.is_signed ? 128.0f : 0.0f) -
                                   static_cast<float>(epilogue.y_zero_point))),
@@ -208,11 +208,10 @@ struct Adder {
   FURIOSA_INLINE __m512i sum(const __m512 (&own)[kAll], const __m512 (&other)[kAll]) const {
     __m512 sums[kAll];
     FURIOSA_UNROLL for (int v = 0; v < kAll; ++v) {
-      const __m512 value =
+      sums[v] =
           residual_first
               ? _mm512_fmadd_ps(other[v], other_scale, _mm512_fmadd_ps(own[v], own_scale, offset))
               : _mm512_fmadd_ps(own[v], own_scale, _mm512_fmadd_ps(other[v], other_scale, offset));
-      sums[v] = _mm512_min_ps(high, value);
     }
     return round_to_bytes<kAll>(sums, shift);
   }
@@ -253,14 +252,14 @@ struct Adder {
       const __m512i carried = i == 0 ? _mm512_unpacklo_epi16(residual, exponent)
                                      : _mm512_unpackhi_epi16(residual, exponent);
       const __m512 other = _mm512_sub_ps(_mm512_castsi512_ps(carried), carrier);
-      const __m512 scaled = requantise.scale(accumulators[v], multiplier + v % V * 16);
-      const __m512 value = _mm512_max_ps(scaled, requantise.low);  // in this order a NaN is low
+      const __m512 value =
+          requantise.limit(requantise.scale(accumulators[v], multiplier + v % V * 16));
       const __m512 own = _mm512_sub_ps(_mm512_add_ps(value, _mm512_set1_ps(kRounding)), unrounding);
       const __m512 sum =
           residual_first
               ? _mm512_fmadd_ps(other, other_scale, _mm512_fmadd_ps(own, own_scale, offset))
               : _mm512_fmadd_ps(own, own_scale, _mm512_fmadd_ps(other, other_scale, offset));
-      whole[i] = _mm512_cvtps_epi32(_mm512_min_ps(high, sum));
+      whole[i] = _mm512_cvtps_epi32(sum);
     }
     return _mm512_adds_epi16(_mm512_packs_epi32(whole[0], whole[1]), shift);
   }
@@ -300,7 +299,7 @@ enum class Finish { kPlain, kTable, kAdd, kTableAdd, kAny };
 constexpr size_t kFinishes = 5;
 
 FURIOSA_INLINE Finish finish_of(const Epilogue& epilogue) {
-  if (epilogue.to_float || epilogue.table_stride != 0) return Finish::kAny;
+  if (epilogue.to_float || epilogue.table_stride != 0 || !epilogue.bounded) return Finish::kAny;
   if (epilogue.residual_table != nullptr) return Finish::kAny;
   const bool table = epilogue.table != nullptr;
   if (epilogue.add_residual) return table ? Finish::kTableAdd : Finish::kAdd;
