@@ -16,8 +16,9 @@ bool ConvTransposePatches::fits(const ConvTransposeProblem& problem, const ByteR
                      w.stride_w == w.kernel_w && (w.kernel_w == 1 || w.dilation_w == 1);
   const bool whole = w.pad_top == 0 && w.pad_left == 0 && y.height == x.height * w.kernel_h &&
                      y.width == x.width * w.kernel_w;
-  return apart && whole && problem.group == 1 && x.flat() &&
-         (y.width == 1 || y.pixel_stride == y.channels) && quantizable(result.scale);
+  const bool few = 2 * w.kernel_w * y.channels <= static_cast<int64_t>(kProductColumns);
+  return (few || patch_kernels(active_isa()).for_many) && apart && whole && problem.group == 1 &&
+         x.flat() && (y.width == 1 || y.pixel_stride == y.channels) && quantizable(result.scale);
 }
 
 ConvTransposePatches::ConvTransposePatches(const ConvTransposeProblem& problem,

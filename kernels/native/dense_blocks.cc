@@ -48,6 +48,14 @@ bool DenseBlocks::repeats(size_t operand) const {
   return true;
 }
 
+bool DenseBlocks::scattered() const {
+  for (size_t k = 0; k < Nest::kMaxOperands; ++k) {
+    const bool pieces = nest_.columns().dim < 16 || column_stride(k) > 1;
+    if (!dense_[k] && pieces && !repeats(k)) return true;
+  }
+  return false;
+}
+
 DenseBlocks::Walks DenseBlocks::walks(const DenseBlock& block, size_t operand, bool pack) const {
   Walks all;
   if (first_ + 1 == nest_.rank) ++all.count;  // a loop of one step in front

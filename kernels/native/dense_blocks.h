@@ -42,6 +42,8 @@ class DenseBlocks {
   bool dense(size_t operand) const { return dense_[operand]; }
   // Whether they are the same for every step of all loops but the innermost one.
   bool repeats(size_t operand) const;
+  // Whether some operand has its elements in pieces of less than 16.
+  bool scattered() const;
   // The stride of the innermost loop, and its steps.
   int64_t column_stride(size_t operand) const { return nest_.columns().strides[operand]; }
   int64_t columns(const DenseBlock& block) const {
@@ -150,10 +152,11 @@ class DenseOperand {
 };
 
 // Calls f(begin, end) for ranges of blocks, on the pool where there are at least two times `grain`
-// elements.
+// elements. Elements that are packed one by one or by a few take several times as long as others.
 template <class F>
 void for_block_ranges(const DenseBlocks& blocks, ThreadPool& pool, int64_t grain, F&& f) {
   if (blocks.count() == 0) return;
+  if (blocks.scattered()) grain /= 8;
   const int64_t grain_blocks = std::max<int64_t>(1, grain / blocks.elements());
   parallel_ranges(pool, blocks.count(), static_cast<size_t>(grain_blocks), f);
 }

@@ -34,7 +34,8 @@ void to_pixels(const LanesToPixels& p) {
       for (size_t i = 0; i < p.pixels; ++i) sums[i] = x[i] + bias;
       kKernels.quantize(sums, y, p.pixels, p.scale, p.zero_point);
       if (p.tables == nullptr) continue;
-      kKernels.lookup(y, y, p.pixels, p.tables + channel * p.table_stride);
+      kKernels.lookup_rows(
+          {y, kLanePixels, y, kLanePixels, 1, p.pixels, p.tables + channel * p.table_stride});
     }
     kKernels.transpose(bytes, kLanePixels, p.y + first, static_cast<ptrdiff_t>(p.rows), p.pixels,
                        rows);
@@ -42,8 +43,8 @@ void to_pixels(const LanesToPixels& p) {
 }
 
 template <const VectorKernels& kKernels>
-constexpr PatchKernels kGeneric = {.to_lanes = to_lanes<kKernels>,
-                                   .to_pixels = to_pixels<kKernels>};
+constexpr PatchKernels kGeneric = {
+    .for_many = false, .to_lanes = to_lanes<kKernels>, .to_pixels = to_pixels<kKernels>};
 
 }  // namespace
 

@@ -40,6 +40,7 @@ struct LanesToPixels {
 constexpr bool quantizable(float scale) { return scale >= 0x1p-100f && scale <= 0x1p100f; }
 
 struct PatchKernels {
+  bool for_many;  // whether they pay for more than a few results of a pixel in a row, too
   void (*to_lanes)(const PixelsToLanes& pixels);
   void (*to_pixels)(const LanesToPixels& lanes);
 };

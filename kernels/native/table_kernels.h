@@ -23,6 +23,9 @@ void lookup_rows(const TableLookup& lookup);
 void lookup_columns(const TableLookup& lookup);
 }  // namespace scalar
 #if defined(__x86_64__)
+namespace avx2 {
+void lookup_rows(const TableLookup& lookup);
+}  // namespace avx2
 namespace avx512vnni {
 void lookup_rows(const TableLookup& lookup);
 void lookup_columns(const TableLookup& lookup);

@@ -85,6 +85,7 @@ void to_pixels(const LanesToPixels& p) {
 
 }  // namespace
 
-const PatchKernels kAvx512VnniPatchKernels = {.to_lanes = to_lanes, .to_pixels = to_pixels};
+const PatchKernels kAvx512VnniPatchKernels = {
+    .for_many = true, .to_lanes = to_lanes, .to_pixels = to_pixels};
 
 }  // namespace furiosa::kernels
