@@ -117,20 +117,17 @@ void tile(const PanelBlock& block, size_t row, const uint8_t* fetch) {
   }
 }
 
-// Adds the products of channels [channel, stop) of a tap to the sums of R rows; goes on to the
-// weights behind them, and fetches from `fetch` on.
+// Adds the products of channels [channel, stop) of a tap to the sums of R rows, and goes on to the
+// weights behind them.
 template <int R, int V, int kHeld>
 FURIOSA_INLINE void multiply(const uint8_t* const (&from)[R], ptrdiff_t channel, ptrdiff_t stop,
-                             const __m512i*& weights, const uint8_t*& fetch,
-                             __m512i (&accumulators)[R][V]) {
+                             const __m512i*& weights, __m512i (&accumulators)[R][V]) {
   for (; channel < stop; channel += 4, weights += V) {
     // Left to itself the compiler would load weights again for every row.
     __m512i held[V];
     FURIOSA_UNROLL for (int v = 0; v < kHeld; ++v) {
       asm("vmovdqa64 %1, %0" : "=v"(held[v]) : "m"(weights[v]));
     }
-    _mm_prefetch(reinterpret_cast<const char*>(fetch), _MM_HINT_T1);
-    fetch += 64;
     FURIOSA_UNROLL for (int r = 0; r < R; ++r) {
       const __m512i bytes = four(from[r] + channel);
       FURIOSA_UNROLL for (int v = 0; v < kHeld; ++v) dot(accumulators[r][v], bytes, held[v]);
@@ -153,7 +150,6 @@ struct Turns {
 
   const PanelBlock& block;
   const avx512vnni::Finisher<V, kFinish> finish;
-  const uint8_t* fetch;
   const ptrdiff_t depth = static_cast<ptrdiff_t>(block.depth);
   const ptrdiff_t piece_of_a = piece(depth, A), piece_of_b = piece(depth, B);
 
@@ -174,7 +170,7 @@ struct Turns {
       if (finished_row < block.row_count) finish_group(finish, finished_row, kFirst, finished);
       const ptrdiff_t left = depth - channel;
       const ptrdiff_t next = channel + (left < piece ? left : piece);
-      multiply<R, V, kHeld>(from, channel, next, weights, fetch, accumulators);
+      multiply<R, V, kHeld>(from, channel, next, weights, accumulators);
       share<kGroup + 1>(finished_row, finished, from, next, piece, weights, accumulators);
     }
   }
@@ -201,21 +197,24 @@ struct Turns {
       rows += block.row_pitch;
       offset += block.tap_step;
       FURIOSA_UNROLL for (int r = 0; r < R; ++r) from[r] = rows[r] + offset;
-      multiply<R, V, kHeld>(from, 0, depth, weights, fetch, accumulators);
+      multiply<R, V, kHeld>(from, 0, depth, weights, accumulators);
     }
   }
 };
 
-// Computes `count` times A + B rows from row 0 on and returns how many rows that is. `count` is not
-// 0, and depth a multiple of 4.
+// Computes `count` times A + B rows from row 0 on, and each time fetches a slice of the next panel.
+// `count` is not 0, and depth a multiple of 4.
 template <int V, Finish kFinish>
-void take_turns(const PanelBlock& block, size_t count, const uint8_t* fetch, size_t slice) {
+void take_turns(const PanelBlock& block, size_t count, size_t slice) {
   using Own = Turns<V, kFinish>;
-  Own turns{block, avx512vnni::Finisher<V, kFinish>(block), fetch};
+  Own turns{block, avx512vnni::Finisher<V, kFinish>(block)};
   __m512i a[Own::A][V], b[Own::B][V] = {};
+  const uint8_t* fetch = block.next_panel;
   size_t row = 0, finished = block.row_count;  // none at first
-  for (; count > 0; --count, row += Own::A + Own::B, fetch += slice) {
-    turns.fetch = fetch;
+  for (; count > 0; --count, row += Own::A + Own::B) {
+    for (size_t i = 0; fetch != nullptr && i < slice; i += 64, fetch += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(fetch), _MM_HINT_T1);
+    }
     turns.turn(row, a, finished, b);
     finished = row + Own::A;
     turns.turn(finished, b, row, a);
@@ -227,7 +226,7 @@ void take_turns(const PanelBlock& block, size_t count, const uint8_t* fetch, siz
 
 struct TurnsKernel {
   size_t rows;
-  void (*run)(const PanelBlock& block, size_t count, const uint8_t* fetch, size_t slice);
+  void (*run)(const PanelBlock& block, size_t count, size_t slice);
 };
 
 template <int V, Finish kFinish>
@@ -279,9 +278,8 @@ void run_tiles(const Height (&heights)[kCount], const PanelBlock& block) {
     // A single row would take as long as two: it goes into a tile with those before it.
     const bool single = block.row_count % height == 1 && height < most;
     const size_t turns = block.row_count / height, count = single && turns > 0 ? turns - 1 : turns;
-    if (count > 0) kKernels[kernel].run(block, count, fetch, slice);
+    if (count > 0) kKernels[kernel].run(block, count, size / count);
     row = count * height;
-    fetch += count * slice;
   }
   while (row < block.row_count) {
     const size_t left = block.row_count - row;
