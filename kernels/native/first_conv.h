@@ -12,15 +12,31 @@
 
 namespace furiosa::kernels {
 
+// Fewest output pixels of a row, and what the room for packed fours is a multiple of.
+inline constexpr int64_t kFirstConvPixels = 16;
+// Most bytes from one window to the next where fours are packed.
+inline constexpr int64_t kFirstConvPackedStep = 8;
+
+// Bytes of a kernel row that go into a packed four.
+struct FirstConvRemainder {
+  size_t line;
+  ptrdiff_t offset;  // of byte 0 of the four, from the window's first byte in the line
+  ptrdiff_t four;
+  uint64_t mask;  // the bytes, of sixteen fours
+  bool last;      // of those of the four
+};
+
 // The windows of a row of output pixels, each as a sequence of fours of bytes: first those of the
-// kernel rows, read where the lines have them, then the packed ones (FirstConvRemainder).
+// kernel rows, read where the lines have them, then fours packed of what is left of the rows.
 struct FirstConvRow {
   const uint8_t* const* lines;  // per kernel row, the first byte that the first window reads
   size_t kernel_h;
-  size_t line_fours;      // of a kernel row; its last one may reach beyond the window
-  ptrdiff_t line_step;    // from one window to the next
-  const uint8_t* packed;  // the packed fours: four f of pixel p is at f * packed_pitch + 4 * p
-  size_t packed_fours;    // per window
+  size_t line_fours;    // of a kernel row; its last one may reach beyond the window
+  ptrdiff_t line_step;  // from one window to the next
+  const FirstConvRemainder* remainders;
+  size_t remainder_count;  // 0 also where the fours are packed already
+  size_t packed_fours;     // per window
+  uint8_t* packed;         // four f of pixel p is at f * packed_pitch + 4 * p
   ptrdiff_t packed_pitch;
   ptrdiff_t width;       // output pixels, at least kFirstConvPixels
   const uint8_t* panel;  // the weights as gemm kernels pack them, in one tap
@@ -28,39 +44,20 @@ struct FirstConvRow {
   size_t columns;  // output channels, at most kPanelColumns
   uint8_t* y;      // the first column of the first output pixel
   ptrdiff_t y_step;
-  const Epilogue* epilogue;  // requantises and looks up in one table at most
+  const Epilogue* epilogue;  // bounded, with one table at most, and no residual
 };
 
-// Fewest output pixels of a row.
-inline constexpr int64_t kFirstConvPixels = 16;
+// Computes a row; packs its fours before.
+using FirstConvKernel = void (*)(const FirstConvRow& row);
 
-// Bytes `first` to `first + count` of packed four `four` come from kernel row `line`, from byte
-// `offset` of each window on.
-struct FirstConvRemainder {
-  size_t four, first, count;
-  size_t line, offset;
-};
-
-// The kernels of one instruction set.
-struct FirstConvKernels {
-  // Computes a row.
-  void (*run)(const FirstConvRow& row);
-  // Writes the packed fours of whole groups of kFirstConvPixels that cover the row. line_step is
-  // at most kFirstConvPackedStep.
-  void (*pack)(const FirstConvRow& row, const FirstConvRemainder* remainders, size_t count,
-               uint8_t* packed);
-};
-
-inline constexpr ptrdiff_t kFirstConvPackedStep = 8;
-
-// The kernels, or nullptr where an instruction set has none.
-const FirstConvKernels* first_conv_kernels(Isa isa);
-extern const FirstConvKernels first_conv_avx512vnni;
+// The kernel, or nullptr where an instruction set has none.
+FirstConvKernel first_conv_kernel(Isa isa);
+void first_conv_row_avx512vnni(const FirstConvRow& row);
 
 // A convolution of few channels, as a network's first layer is, computed in rows of output pixels.
 class FirstConv {
  public:
-  // Whether there are kernels for the problem and it pays to use them.
+  // Whether there is a kernel for the problem and it pays to use it.
   static bool fits(const ConvProblem& problem, Isa isa);
 
   FirstConv(const ConvProblem& problem, Isa isa);
@@ -68,12 +65,14 @@ class FirstConv {
   void run(const uint8_t* x, uint8_t* y, ThreadPool& pool) const;
 
  private:
+  class Lines;
+
   void divide_window();
   void pack(const ConvProblem& problem, const PanelKernels& kernels);
   void run_rows(int64_t first, int64_t last, const uint8_t* x, uint8_t* y) const;
   void run_row(FirstConvRow& row, uint8_t* y, uint8_t* spare) const;
 
-  const FirstConvKernels* kernels_;
+  FirstConvKernel kernel_;
   ImageView x_, y_;
   Window window_;
   Epilogue epilogue_;

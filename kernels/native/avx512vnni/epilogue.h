@@ -21,7 +21,7 @@ namespace {
 #endif
 
 // Slot of a column in a panel of V vectors.
-FURIOSA_INLINE size_t slot_of(size_t column, size_t vectors) {
+FURIOSA_INLINE constexpr size_t slot_of(size_t column, size_t vectors) {
   return column % (4 * vectors) / 4 * 16 + column / (4 * vectors) * 4 + column % 4;
 }
 
