@@ -103,10 +103,15 @@ Conv::Conv(const ConvProblem& problem, Isa isa)
   }
   const bool depthwise =
       problem.group > 1 && problem.group == x_.channels && problem.group == y_.channels;
-  kernels_ = depthwise ? &depthwise_kernels(isa) : &gemm_kernels(isa);
   gather_ = problem.group == 1 && window_.kernel_w > 1 && window_.dilation_w == 1 &&
             x_.channels <= kGatherChannels && (window_.kernel_h == 1 || window_.dilation_h == 1) &&
             window_.stride_h * window_.stride_w <= 4 * window_.taps();
+  kernels_ = depthwise ? &depthwise_kernels(isa) : &gemm_kernels(isa);
+  if (problem.group == 1) {
+    // The depth of a gathered tap is padded.
+    const size_t depth = gather_ ? 4 : static_cast<size_t>(x_.channels);
+    kernels_ = &gemm_kernels(isa, static_cast<size_t>(y_.channels), depth, epilogue_);
+  }
   pack(problem, depthwise);
   steps_ = gather_ && copies_ == 1 && kernels_->tap_steps;
   const int64_t fitting = kBlockPointers / static_cast<int64_t>(taps_) / 28 * 28;

@@ -13,6 +13,15 @@ const PanelKernels& gemm_kernels([[maybe_unused]] Isa isa) {
   return gemm_scalar;
 }
 
+const PanelKernels& gemm_kernels(Isa isa, [[maybe_unused]] size_t columns,
+                                 [[maybe_unused]] size_t depth,
+                                 [[maybe_unused]] const Epilogue& epilogue) {
+#if defined(__x86_64__)
+  if (isa >= Isa::kAvx512Vnni && fits_gemm_24(columns, depth, epilogue)) return gemm_24_avx512vnni;
+#endif
+  return gemm_kernels(isa);
+}
+
 const PanelKernels& depthwise_kernels([[maybe_unused]] Isa isa) {
 #if defined(__x86_64__)
   if (isa >= Isa::kAvx512Vnni) return depthwise_avx512vnni;

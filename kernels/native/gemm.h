@@ -70,15 +70,20 @@ struct PanelKernels {
   bool tap_steps = false;  // whether PanelBlock::tap_step may be other than 0
 };
 
+// The kernels for all columns of a matrix product; `depth` is that of a tap.
 const PanelKernels& gemm_kernels(Isa isa);
+const PanelKernels& gemm_kernels(Isa isa, size_t columns, size_t depth, const Epilogue& epilogue);
 const PanelKernels& depthwise_kernels(Isa isa);
 
 // One line per instruction set that has kernels of its own.
 extern const PanelKernels gemm_scalar, depthwise_scalar;
 extern const PanelKernels gemm_avx2, depthwise_avx2;
 extern const PanelKernels gemm_avxvnni, depthwise_avxvnni;
-extern const PanelKernels gemm_avx512vnni, depthwise_avx512vnni;
+extern const PanelKernels gemm_avx512vnni, gemm_24_avx512vnni, depthwise_avx512vnni;
 extern const PanelKernels gemm_neon, depthwise_neon;
+
+// Whether gemm_24_avx512vnni is meant for such a product.
+bool fits_gemm_24(size_t columns, size_t depth, const Epilogue& epilogue);
 
 }  // namespace furiosa::kernels
 

@@ -140,7 +140,7 @@ def test_every_height_of_a_tile(rows: int, depth: int) -> None:
 
 @pytest.mark.parametrize("depth", [4, 8, 12, 16, 20, 24, 28, 68, 640, 700])
 @pytest.mark.parametrize("kernel", [1, 3])
-@pytest.mark.parametrize("columns", [16, 32, 48, 64])
+@pytest.mark.parametrize("columns", [16, 17, 24, 32, 48, 64])
 def test_every_epilogue_of_rows_that_take_turns(depth: int, kernel: int, columns: int) -> None:
     rng = np.random.default_rng(depth + columns)
     for table in (None, rng.integers(0, 256, 256).astype(np.uint8)):
