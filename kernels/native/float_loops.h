@@ -157,7 +157,7 @@ inline void divide(const float* e, const Floats& sum, size_t count, bool small,
 
 // kLanes of the rows of a softmax. Inlined into a loop, it takes a sixth longer.
 [[gnu::noinline]] void softmax_lanes(const uint8_t* x, uint8_t* y, size_t length, float* scratch,
-                          const SoftmaxParameters& p) {
+                                     const SoftmaxParameters& p) {
   uint8_t most[kLanes] = {};
   for (size_t i = 0; i < length; ++i) {
     const uint8_t* row = x + i * kSoftmaxRows;
