@@ -17,20 +17,21 @@ bool Window::identity() const {
 
 void point_pixels(const ImageView& view, const void* base, size_t element_size, int64_t first,
                   size_t count, const void** addresses) {
-  const auto* bytes = static_cast<const uint8_t*>(base);
   const int64_t scale = static_cast<int64_t>(element_size);
   const int64_t step = view.pixel_stride * scale;
-  if (view.flat()) {
-    bytes += first * step;
-    for (size_t i = 0; i < count; ++i) addresses[i] = bytes + static_cast<int64_t>(i) * step;
-    return;
-  }
-  PixelPosition at(view, first);
-  for (size_t i = 0; i < count; ++i) {
-    addresses[i] = bytes + (at.image * view.batch_stride + at.row * view.row_stride) * scale +
-                   at.column * step;
-    if (++at.column < view.width) continue;
-    at.column = 0;
+  // Pixels one behind the other: additions only, so that the loop is a vector's.
+  const auto point = [&](const uint8_t* from, size_t pixels) {
+    for (size_t i = 0; i < pixels; ++i, from += step) addresses[i] = from;
+    addresses += pixels;
+  };
+  const auto* bytes = static_cast<const uint8_t*>(base);
+  if (view.flat()) return point(bytes + first * step, count);
+  for (PixelPosition at(view, first); count > 0; at.column = 0) {
+    const size_t run = std::min(count, static_cast<size_t>(view.width - at.column));
+    point(bytes + (at.image * view.batch_stride + at.row * view.row_stride) * scale +
+              at.column * step,
+          run);
+    count -= run;
     if (++at.row < view.height) continue;
     at.row = 0;
     ++at.image;
