@@ -26,7 +26,7 @@ struct Layer {
   const char* name;
   int count;  // how often the network has it
   int64_t size, in, out, kernel, stride, group;
-  enum { kPlain, kAdd, kTable } epilogue = kPlain;
+  enum { kPlain, kAdd, kTable, kTables } epilogue = kPlain;  // kTables: one for each channel
 };
 
 constexpr Layer kResNet50[] = {
@@ -132,6 +132,14 @@ constexpr Layer kFirstLayers[] = {
     {"3x3 s1 12-48 80", 1, 80, 12, 48, 3, 1, 1},
 };
 
+constexpr Layer kTableLayers[] = {
+    {"1x1 16-32 320", 1, 320, 16, 32, 1, 1, 1, Layer::kTable},
+    {"1x1 16-32 320 tables", 1, 320, 16, 32, 1, 1, 1, Layer::kTables},
+    {"1x1 48-48 160 tables", 1, 160, 48, 48, 1, 1, 1, Layer::kTables},
+    {"3x3 96-24 160 tables", 1, 160, 96, 24, 3, 1, 1, Layer::kTables},
+    {"1x1 192-192 40 tables", 1, 40, 192, 192, 1, 1, 1, Layer::kTables},
+};
+
 struct Network {
   const char* name;
   const Layer* layers;
@@ -141,7 +149,8 @@ struct Network {
 constexpr Network kNetworks[] = {{"resnet50", kResNet50, std::size(kResNet50)},
                                  {"mobilenet_v2", kMobileNetV2, std::size(kMobileNetV2)},
                                  {"yolov8n", kYoloV8n, std::size(kYoloV8n)},
-                                 {"first_layers", kFirstLayers, std::size(kFirstLayers)}};
+                                 {"first_layers", kFirstLayers, std::size(kFirstLayers)},
+                                 {"table_layers", kTableLayers, std::size(kTableLayers)}};
 
 kernels::ImageView dense(int64_t size, int64_t channels) {
   return {1, size, size, channels, size * size * channels, size * channels, channels};
@@ -171,7 +180,9 @@ class Bench {
     problem.bias = bias.data();
     problem.multiplier = multiplier.data();
     problem.epilogue.y_zero_point = 3;
-    problem.epilogue.table = layer.epilogue == Layer::kTable ? kTable : nullptr;
+    const bool tables = layer.epilogue == Layer::kTables;
+    problem.epilogue.table = tables || layer.epilogue == Layer::kTable ? kTables : nullptr;
+    problem.epilogue.table_stride = tables ? 256 : 0;
     problem.epilogue.add_residual = layer.epilogue == Layer::kAdd;
     problem.epilogue.residual_scale = problem.epilogue.conv_scale = 0.5f;
     problem.epilogue.bounded = kernels::is_bounded(problem);
@@ -197,7 +208,7 @@ class Bench {
   }
 
  private:
-  static const uint8_t kTable[256];
+  static const uint8_t kTables[256 * 256];  // of 256 channels
   const Layer& layer_;
   int64_t macs_;
   size_t x_size_, y_size_;
@@ -205,7 +216,7 @@ class Bench {
   std::vector<double> times_;
 };
 
-const uint8_t Bench::kTable[256] = {};
+const uint8_t Bench::kTables[256 * 256] = {};
 
 void run_network(const Network& network, size_t threads, int repeats) {
   const Isa isa = active_isa();

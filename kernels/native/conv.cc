@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
+
+#include "kernels/native/vector_kernels.h"
 
 namespace furiosa::kernels {
 namespace {
@@ -103,6 +106,13 @@ Conv::Conv(const ConvProblem& problem, Isa isa)
   }
   const bool depthwise =
       problem.group > 1 && problem.group == x_.channels && problem.group == y_.channels;
+  if (isa == Isa::kAvx512Vnni && !depthwise && epilogue_.table_stride != 0 &&
+      !epilogue_.add_residual) {
+    // Its GEMM knows one table: the bytes of a block go through those of the columns afterwards.
+    tables_ = std::exchange(epilogue_.table, nullptr);
+    epilogue_.table_stride = 0;
+    look_up_ = vector_kernels(isa).lookup_columns;
+  }
   gather_ = problem.group == 1 && window_.kernel_w > 1 && window_.dilation_w == 1 &&
             x_.channels <= kGatherChannels && (window_.kernel_h == 1 || window_.dilation_h == 1) &&
             window_.stride_h * window_.stride_w <= 4 * window_.taps();
@@ -359,6 +369,25 @@ void Conv::run_block(const Share& share, int64_t first, size_t count, const uint
     block.first_column = panel.first_column;
     block.columns = panel.columns;
     kernels_->run(block);
+  }
+  if (tables_ != nullptr) look_up(share, first, static_cast<int64_t>(count), y);
+}
+
+// Takes the columns of a share of pixels [first, first + count) through their tables.
+void Conv::look_up(const Share& share, int64_t first, int64_t count, void* y) const {
+  if (share.first_panel == share.last_panel) return;
+  const Panel& last = panels_[share.last_panel - 1];
+  const size_t column = panels_[share.first_panel].first_column;
+  const size_t columns = last.first_column + last.columns - column;
+  for (int64_t done = 0; done < count;) {  // runs of pixels that are equally far apart
+    const PixelPosition at(y_, first + done);
+    const int64_t run = y_.flat() ? count : std::min(count - done, y_.width - at.column);
+    const int64_t offset = at.image * y_.batch_stride + at.row * y_.row_stride +
+                           at.column * y_.pixel_stride + static_cast<int64_t>(column);
+    uint8_t* data = static_cast<uint8_t*>(y) + offset;
+    look_up_({data, y_.pixel_stride, data, y_.pixel_stride, static_cast<size_t>(run), columns,
+              tables_ + column * 256});
+    done += run;
   }
 }
 

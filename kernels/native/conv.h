@@ -14,6 +14,7 @@
 #include "kernels/native/image.h"
 #include "kernels/native/isa.h"
 #include "kernels/native/parallel.h"
+#include "kernels/native/table_kernels.h"
 
 namespace furiosa::kernels {
 
@@ -49,6 +50,7 @@ class Conv {
   void run_share(const Share& share, const uint8_t* x, void* y, const uint8_t* residual) const;
   void run_block(const Share& share, int64_t first, size_t count, const uint8_t* x, void* y,
                  const uint8_t* residual) const;
+  void look_up(const Share& share, int64_t first, int64_t count, void* y) const;
   Rectangle around(int64_t first, size_t count) const;
   Rectangle gathered(int64_t first, size_t count) const;
   void gather(const uint8_t* x, int64_t first, size_t count, uint8_t* copies,
@@ -58,6 +60,8 @@ class Conv {
   ImageView x_, y_, residual_;
   Window window_;
   Epilogue epilogue_;
+  const uint8_t* tables_ = nullptr;  // of the columns, if applied after the epilogue, by look_up_
+  void (*look_up_)(const TableLookup& lookup) = nullptr;
   uint8_t x_zero_point_;
   int64_t work_;            // multiply-adds of a run
   bool gather_ = false;     // taps of a kernel row are one tap, read from a padded copy of the rows

@@ -272,6 +272,17 @@ def test_sums_with_the_residual_beyond_integers(scale: float) -> None:
     check(*case.program())
 
 
+@pytest.mark.parametrize("columns", [1, 15, 16, 24, 64, 80, 150])
+def test_a_table_for_each_channel(columns: int) -> None:
+    rng = np.random.default_rng(columns)
+    for size in ((1, 5), (9, 13), (31, 11)):
+        case = random_case(rng, 2, size, (20, columns), (3, 3), pads=(1, 1, 1, 1))
+        case.table = rng.integers(0, 256, (columns, 256)).astype(np.uint8)
+        check(*case.program())
+        rows = Layout((31 * 13 * 170, 13 * 170, 170, 1), 3, 2 * 31 * 13 * 170 + columns + 3)
+        check(*case.program(y=rows))
+
+
 def test_a_residual_in_place() -> None:
     """The result replaces the residual."""
     rng = np.random.default_rng(9)
