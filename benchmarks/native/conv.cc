@@ -132,6 +132,17 @@ constexpr Layer kFirstLayers[] = {
     {"3x3 s1 12-48 80", 1, 80, 12, 48, 3, 1, 1},
 };
 
+// Depthwise layers of few channels.
+constexpr Layer kNarrowLayers[] = {
+    {"dw 320 16 table", 1, 320, 16, 16, 3, 1, 16, Layer::kTable},
+    {"dw 112 16", 1, 112, 16, 16, 3, 1, 16},
+    {"dw 7 16", 1, 7, 16, 16, 3, 1, 16},
+    {"dw 160 32 table", 1, 160, 32, 32, 3, 1, 32, Layer::kTable},
+    {"dw 112 32", 1, 112, 32, 32, 3, 1, 32},
+    {"dw 7 32", 1, 7, 32, 32, 3, 1, 32},
+    {"dw 112 64", 1, 112, 64, 64, 3, 1, 64},
+};
+
 constexpr Layer kTableLayers[] = {
     {"1x1 16-32 320", 1, 320, 16, 32, 1, 1, 1, Layer::kTable},
     {"1x1 16-32 320 tables", 1, 320, 16, 32, 1, 1, 1, Layer::kTables},
@@ -150,6 +161,7 @@ constexpr Network kNetworks[] = {{"resnet50", kResNet50, std::size(kResNet50)},
                                  {"mobilenet_v2", kMobileNetV2, std::size(kMobileNetV2)},
                                  {"yolov8n", kYoloV8n, std::size(kYoloV8n)},
                                  {"first_layers", kFirstLayers, std::size(kFirstLayers)},
+                                 {"narrow_layers", kNarrowLayers, std::size(kNarrowLayers)},
                                  {"table_layers", kTableLayers, std::size(kTableLayers)}};
 
 kernels::ImageView dense(int64_t size, int64_t channels) {

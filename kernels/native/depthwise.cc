@@ -130,6 +130,8 @@ void DepthwiseConv::run_groups(size_t index, size_t next_panel, int64_t first, i
   rows.rows = static_cast<size_t>(rows_);
   rows.columns = panel.columns;
   rows.first_column = panel.first_column;
+  const int64_t columns = static_cast<int64_t>(panel.columns);
+  rows.gapless = x_.pixel_stride == columns && y_.pixel_stride == columns;
   rows.width = y_.width;
   rows.pad = window_.pad_left;
   rows.input_width = x_.width;

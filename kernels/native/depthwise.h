@@ -31,10 +31,11 @@ struct DepthwiseRows {
   size_t rows;          // of a part, at most kMaxRows
   size_t columns;       // channels, at most 64 / parts
   size_t first_column;  // among the channels of y
+  bool gapless;         // all channels: the pixels of x, and those of y, follow one another
   ptrdiff_t width;      // output pixels of a row
   ptrdiff_t pad;        // columns left of the image
   ptrdiff_t input_width;
-  const uint8_t* outside;            // the pixel outside the image
+  const uint8_t* outside;            // the pixel outside the image, 64 bytes
   Line lines[kMaxParts][kMaxLines];  // of each part; beyond the input of its rows, any
   const uint8_t* panel;
   const uint8_t* next_panel;  // that will be needed next, to be fetched; or nullptr

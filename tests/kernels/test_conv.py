@@ -194,6 +194,34 @@ def test_depthwise_rows_of_every_length(kernel: tuple[int, int], width: int) -> 
         check(*finish_randomly(case, rng).program())
 
 
+@pytest.mark.parametrize("channels", [16, 32])
+@pytest.mark.parametrize("kernel_h", [2, 3, 4])
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 30])
+def test_depthwise_pixels_that_share_vectors(channels: int, kernel_h: int, width: int) -> None:
+    rng = np.random.default_rng(100 * width + channels)
+    table = rng.integers(0, 256, 256).astype(np.uint8)
+    for left, right in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 3), (3, 0), (4, 5), (6, 6)):
+        if width + 2 <= left + right:
+            continue
+        size = (int(rng.integers(4, 20)), width + 2 - left - right)
+        stride, bottom = (int(rng.integers(1, 3)), 1), int(rng.integers(0, 4))
+        case = random_case(
+            rng,
+            2,
+            size,
+            (channels, channels),
+            (kernel_h, 3),
+            stride,
+            (int(rng.integers(1, 3)), 1),
+            pads=(int(rng.integers(0, 4)), left, bottom, right),
+            group=channels,
+        )
+        assert case.out_w == width
+        check(*case.program())
+        case.table = table
+        check(*case.program())
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 12])
 @pytest.mark.parametrize("columns", [1, 8, 15, 16, 17, 24, 32, 33, 48, 60, 64, 65, 130])
 def test_few_input_channels(channels: int, columns: int) -> None:

@@ -138,6 +138,7 @@ void run_part(const DepthwiseRows& rows) {
 
 template <int kStride>
 void run_three(const DepthwiseRows& rows) {
+  if (kStride == 1 && run_narrow(rows)) return;
   switch (rows.parts) {
     case 1:
       return run_part<kStride, 1>(rows);

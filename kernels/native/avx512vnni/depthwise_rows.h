@@ -16,6 +16,11 @@ namespace furiosa::kernels::avx512vnni {
 // The kernel for windows of up to eight lines by five columns, or nullptr.
 DepthwiseRowKernel five_wide_kernel(int64_t stride_w);
 
+// Computes rows of windows of up to four lines by three columns, of stride 1, where they have 16
+// channels without gaps, a pad of 1 and an epilogue that is plain or ends in a table. Otherwise
+// does nothing and returns false.
+bool run_narrow(const DepthwiseRows& rows);
+
 namespace {
 
 // Fetches `count` vectors.
@@ -66,8 +71,8 @@ FURIOSA_INLINE __m512i load_residual(const DepthwiseRows& rows, size_t row, ptrd
 }
 
 // Takes requantised pixels [first, first + count) through all that an epilogue may have.
-void finish_any(const DepthwiseRows& rows, size_t row, ptrdiff_t first, ptrdiff_t count,
-                __m512i* pixels) {
+[[maybe_unused]] void finish_any(const DepthwiseRows& rows, size_t row, ptrdiff_t first,
+                                 ptrdiff_t count, __m512i* pixels) {
   const Epilogue& epilogue = *rows.epilogue;
   for (ptrdiff_t p = 0; p < count; ++p) {
     __m512i bytes = look_up(epilogue.table, epilogue.table_stride, rows, pixels[p]);
