@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+import furiosa_ep
+
 Run = Callable[[], object]
 Feeds = dict[str, npt.NDArray[np.float32]]
 
@@ -78,4 +80,5 @@ ENGINES = (
 
 def versions() -> dict[str, str]:
     """Of everything that takes part."""
-    return {name: version(name) for name in ("furiosa-ep", "onnxruntime", "openvino")}
+    peers = {name: version(name) for name in ("onnxruntime", "openvino")}
+    return {"furiosa-ep": furiosa_ep.__version__, **peers}
