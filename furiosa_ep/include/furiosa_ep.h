@@ -91,8 +91,8 @@ FURIOSA_API furiosa_status furiosa_program_run(const furiosa_program* program,
 FURIOSA_API size_t furiosa_program_command_count(const furiosa_program* program) FURIOSA_NOEXCEPT;
 
 /* Runs a Program `rounds` times on `threads` threads, of which those beside the calling one spin
- * between commands. nanoseconds[r * furiosa_program_command_count(program) + i] becomes what command
- * i took in round r. Inputs and outputs as for furiosa_program_run. */
+ * between commands. nanoseconds[r * furiosa_program_command_count(program) + i] becomes what
+ * command i took in round r. Inputs and outputs as for furiosa_program_run. */
 FURIOSA_API furiosa_status furiosa_program_profile(const furiosa_program* program,
                                                    const void* const* inputs, size_t input_count,
                                                    void* const* outputs, size_t output_count,

@@ -22,7 +22,7 @@ struct ConvProblem {
   const int16_t* wide_weights = nullptr;
   const int32_t* bias = nullptr;      // [y.channels]
   const float* multiplier = nullptr;  // [y.channels]
-  Epilogue epilogue;  // `bounded` is what is_bounded() says
+  Epilogue epilogue;                  // `bounded` is what is_bounded() says
 };
 
 // Whether neither an accumulator times its multiplier nor a sum with the residual can reach 2^31.
