@@ -46,7 +46,7 @@ def _setting_table(setting: Setting, races: Sequence[Race]) -> str:
         for engine in ENGINES
         if any(result.engine == engine.name for result in races[0].results)
     ]
-    heads = [" ".join(_SHORT.get(word, word) for word in _words(name)) for name in engines]
+    heads = [_head(name) for name in engines]
     rows = [["model", *heads, "best peer", "ratio", "of peak"]]
     for race in races:
         times = [race.result(name) for name in engines]
@@ -67,9 +67,9 @@ def _setting_table(setting: Setting, races: Sequence[Race]) -> str:
     return f"**{setting}**, ms for a run (90th percentile)\n\n" + "\n".join(lines)
 
 
-def _words(engine: str) -> list[str]:
+def _head(engine: str) -> str:
     runtime, kind = engine.rsplit(" ", 1)
-    return [runtime, kind]
+    return f"{_SHORT[runtime]} {kind}"
 
 
 def to_json(races: Sequence[Race]) -> str:

@@ -15,12 +15,7 @@ namespace {
 
 using avx512vnni::dot;
 using avx512vnni::Finish;
-
-FURIOSA_INLINE __m512i four(const uint8_t* from) {
-  int32_t word;
-  std::memcpy(&word, from, sizeof(word));
-  return _mm512_set1_epi32(word);
-}
+using avx512vnni::four;
 
 // Multiples of the step from one address to the next; 0 stands for one that is known at run time.
 // With these few registers an address mode reaches eight addresses from one: it may add 1, 2, 4 or

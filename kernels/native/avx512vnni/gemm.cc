@@ -16,6 +16,7 @@ namespace {
 
 using avx512vnni::dot;
 using avx512vnni::Finish;
+using avx512vnni::four;
 
 // Bytes ahead of the multiplication from which weights are fetched into the first cache. Beside
 // that the tiles of a panel fetch the next panel into the second cache, a slice each.
@@ -23,12 +24,6 @@ constexpr size_t kPrefetch = 1024;
 
 // Largest panel that stays in the first cache beside what else is there: rows may take turns.
 constexpr size_t kTurnsSize = 40'000;
-
-FURIOSA_INLINE __m512i four(const uint8_t* from) {
-  int32_t word;
-  std::memcpy(&word, from, sizeof(word));
-  return _mm512_set1_epi32(word);
-}
 
 // Adds the products of the last depth % 4 bytes of R rows, without a look behind them.
 template <int R, int V>

@@ -15,6 +15,7 @@ namespace {
 using avx512vnni::Adder;
 using avx512vnni::dot;
 using avx512vnni::Finish;
+using avx512vnni::four;
 using avx512vnni::Requantiser;
 
 constexpr size_t kFirst = 16;  // columns of the first vector
@@ -23,12 +24,6 @@ constexpr int kPairs = 8;      // of rows in the highest tile
 constexpr int kSums = 3;       // vectors of a pair of rows: the first of each, and the shared one
 
 static_assert(2 * kPairs <= kSpareRows);
-
-FURIOSA_INLINE __m512i four(const uint8_t* from) {
-  int32_t word;
-  std::memcpy(&word, from, sizeof(word));
-  return _mm512_set1_epi32(word);
-}
 
 // Packing leaves in each lane four bytes of the first vectors of both rows, of the shared one, and
 // four to ignore. The rows, each in its half, and back:

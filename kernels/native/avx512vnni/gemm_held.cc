@@ -2,7 +2,6 @@
 
 #include <immintrin.h>
 
-#include <cstring>
 #include <utility>
 
 #include "kernels/native/avx512vnni/epilogue.h"
@@ -35,9 +34,7 @@ void run(const PanelBlock& block) {
     }
     FURIOSA_UNROLL for (int k = 0; k < kFours; ++k) {
       FURIOSA_UNROLL for (int r = 0; r < kTile; ++r) {
-        int32_t word;
-        std::memcpy(&word, rows[r] + offset + 4 * k, sizeof(word));
-        const __m512i bytes = _mm512_set1_epi32(word);
+        const __m512i bytes = four(rows[r] + offset + 4 * k);
         FURIOSA_UNROLL for (int v = 0; v < V; ++v) dot(sums[r * V + v], bytes, weights[k][v]);
       }
     }

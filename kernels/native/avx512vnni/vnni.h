@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include <cstring>
+
 #include "kernels/native/epilogue.h"
 
 namespace furiosa::kernels::avx512vnni {
@@ -14,6 +16,13 @@ FURIOSA_INLINE void dot(__m512i& accumulator, __m512i bytes, __m512i weights) {
 }
 FURIOSA_INLINE void dot(__m512i& accumulator, __m512i bytes, const __m512i* weights) {
   asm("vpdpbusd %2, %1, %0" : "+v"(accumulator) : "v"(bytes), "m"(*weights));
+}
+
+// The four bytes from `from` on, in every place.
+FURIOSA_INLINE __m512i four(const uint8_t* from) {
+  int32_t word;
+  std::memcpy(&word, from, sizeof(word));
+  return _mm512_set1_epi32(word);
 }
 
 // Four vectors of 64 channels of one tap each become vectors of 16 channels by four taps, in slot
