@@ -22,7 +22,7 @@ Every kind with its inputs -> output, and its attributes:
 - GlobalAveragePool: x -> u8; x_params, y_params
 - Reduce: x -> u8 or float; reduction (mean, sum, max, l2), axes, keepdims, channels_last? (ONNX
   Runtime adds in that order), x_params, y_params
-- Softmax: x -> u8; axis, x_params, y_params, variant
+- Softmax: x -> u8; axis, x_params, y_params, precision of the quotient (32 or 64)
 - LpNormalization: x -> u8 or float; axis, p, x_params, y_params
 - ResizeNearest: x -> u8; rows, columns: source index of every output row and column
 - ResizeLinear: x -> u8; rows, row_weights, columns, column_weights, x_params, y_params, variant

@@ -30,12 +30,15 @@ struct BlendParameters {
 // A softmax is computed for up to this many rows at a time, which lie side by side.
 inline constexpr size_t kSoftmaxRows = 64;
 
-// e = exponentials[x + 255 - max(x)], y = min(u32(rne(e * factor / sum of e)) + zero_point, 255).
+// e = exponentials[x + 255 - max(x)], v = rne(e * factor / sum of e), where the sum is one of floats
+// and the rest is computed in doubles if `wide`, else in floats. y = clamp(v + zero_point, 0, 255)
+// if `wide`, else min(u32(v) + zero_point, 255).
 struct SoftmaxParameters {
   const float* exponentials;  // 256, finite, not negative, and the last is positive
   const uint8_t* planes;      // their first bytes, 256; their second bytes, and so on
-  float factor;
-  uint32_t zero_point;
+  double factor;
+  bool wide;
+  uint8_t zero_point;
 };
 
 // The columns of a product come in multiples of this.

@@ -132,15 +132,22 @@ inline uint32_t word_of(float value) {
 // Whether no quotient of e * factor by the sum exceeds 2^22: where nothing overflows, none exceeds
 // the factor by more than a rounding.
 inline bool small_quotients(const SoftmaxParameters& p) {
-  return p.factor < 4194303 && p.factor * p.exponentials[255] < 3.4e38f;
+  return p.factor < 4194303 && p.factor * p.exponentials[255] < 3.4e38;
 }
 
 // y[i] for exponentials e[0..count), with the sum that belongs to each.
 inline void divide(const float* e, const Floats& sum, size_t count, bool small,
                    const SoftmaxParameters& p, uint8_t* y) {
+  if (p.wide) {
+    for (size_t i = 0; i < count; ++i) {
+      const double v = __builtin_rint(e[i] * p.factor / sum[i]) + p.zero_point;
+      y[i] = static_cast<uint8_t>(v < 255 ? v : 255);
+    }
+    return;
+  }
   Floats value = {};
   __builtin_memcpy(&value, e, count * sizeof(float));
-  value = value * p.factor / sum;
+  value = value * static_cast<float>(p.factor) / sum;
   Ints integers;
   if (small) {
     round_small(value, integers);
@@ -151,7 +158,7 @@ inline void divide(const float* e, const Floats& sum, size_t count, bool small,
     }
     return;
   }
-  integers += static_cast<int32_t>(p.zero_point);
+  integers += p.zero_point;
   store(integers < 255 ? integers : Ints{} + 255, count, y);
 }
 

@@ -16,23 +16,28 @@ def softmax(operands: Operands, attributes: Attributes, out: Array) -> None:
     """x[..., D], exp_table f32[256] -> out[..., D], over the last dim.
 
     e = exp_table[x + 255 - max(x)]; sum = the float32 sum of e in order;
-    v = rne(fl(fl(e * floor(fl(1 / y_scale))) / sum)), y = min(u32(v) + y_zero_point, 255).
-    u32 is the conversion of x86: modulo 2**32, and 0 from 2**63 on and for NaN. A zero point is
-    added modulo 2**32 too.
+    v = rne(fl(fl(e * floor(fl(1 / y_scale))) / sum)), where fl rounds to floats of `precision`
+    bits. With 64, y = clamp(v + y_zero_point, 0, 255). With 32, y = min(u32(v) + y_zero_point, 255)
+    modulo 2**32; u32 is the conversion of x86: modulo 2**32, and 0 from 2**63 on and for NaN.
     """
     x, exponentials, table = present(operands[0]), present(operands[1]), operands[2]
     index = x.astype(np.int64) + 255 - x.max(axis=-1, keepdims=True)
     exponential = exponentials[index]
     total = np.zeros((*x.shape[:-1], 1), np.float32)
+    real = np.float64 if attributes["precision"] == 64 else np.float32
     with np.errstate(all="ignore"):
         for i in range(x.shape[-1]):
             total = total + exponential[..., i : i + 1]
-        factor = np.floor(np.float32(1) / np.float32(attributes["y_scale"]))
-        quotient = np.rint(exponential * factor / total)
+        factor = np.floor(real(1) / real(np.float32(attributes["y_scale"])))
+        quotient = np.rint(exponential.astype(real) * factor / total)
+    zero_point = np.uint32(attributes["y_zero_point"])
+    if real is np.float64:
+        y = np.minimum(quotient + zero_point, 255)
+    else:
         fits = np.abs(quotient) < 2.0**63
         word = np.where(fits, quotient, 0).astype(np.int64).astype(np.uint32)
-    word = word + np.uint32(attributes["y_zero_point"])
-    out[...] = lookup(table, np.minimum(word, 255).astype(np.uint8))
+        y = np.minimum(word + zero_point, 255)
+    out[...] = lookup(table, y.astype(np.uint8))
 
 
 def exp_table(x_scale: np.float32, length: int) -> npt.NDArray[np.float32]:

@@ -13,6 +13,7 @@ from furiosa_ep.partitioner.operators.emitting import (
     reshape,
 )
 from furiosa_ep.partitioner.operators.layout import between_convolutions
+from furiosa_ep.partitioner.operators.onnxruntime_version import older_than
 from furiosa_ep.partitioner.operators.rules import (
     HAS_AXES,
     MOVEMENT,
@@ -167,7 +168,7 @@ def emit_softmax(
         axis=axis,
         x_params=x_params,
         y_params=y_params,
-        variant="qlinear",
+        precision=32 if older_than(1, 32) else 64,
     )
     return reshape(y, shape, builder)
 

@@ -1,6 +1,5 @@
 """Resize and Upsample: nearest neighbours of any mode, and linear interpolation of images."""
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ from furiosa_ep.kernels.reference.resize_linear import (
 )
 from furiosa_ep.partitioner.operators.emitting import finish, reshape, transpose
 from furiosa_ep.partitioner.operators.layout import between_convolutions, bytes_channels_last
+from furiosa_ep.partitioner.operators.onnxruntime_version import older_than
 from furiosa_ep.partitioner.operators.rules import (
     HAS_AXES,
     MOVEMENT,
@@ -217,16 +217,12 @@ def _variant(unit: NodeUnit, x_params: QuantParams | None, builder: Builder) -> 
     return "truncated", TRUNCATED
 
 
-@functools.cache
 def drops_quantization() -> bool:
     """Whether ONNX Runtime takes DequantizeLinear and QuantizeLinear away around a linear Resize.
 
     Up to 1.26 it does so where both have the same parameters, and interpolates bytes.
     """
-    import onnxruntime  # Nothing else in this package needs it.
-
-    major, minor, *_ = onnxruntime.__version__.split(".")
-    return (int(major), int(minor)) < (1, 27)
+    return older_than(1, 27)
 
 
 @constraint(DeclineCode.ATTRIBUTE, "Resize with mode nearest or linear, without antialias.")

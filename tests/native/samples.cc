@@ -145,7 +145,7 @@ Bytes floating() {
             {word(0), word(2), word(0), word(1), scale, zero, scale, zero});
   const uint32_t exponentials = b.constant(DType::kF32, {256}, values<float>(256, 0.01f, 0.5f));
   const uint32_t softmax = b.output(DType::kU8, {1, 6, 7, 8});
-  b.command(Opcode::SOFTMAX, {x, exponentials, kAbsent, softmax}, {word(1.0f / 256), word(0)});
+  b.command(Opcode::SOFTMAX, {x, exponentials, kAbsent, softmax}, {word(64), word(1.0f / 256), word(0)});
   const uint32_t normalized = b.output(DType::kF32, {1, 6, 7, 8});
   b.command(Opcode::LP_NORMALIZATION, {x, normalized}, {word(2), scale, zero, scale, zero});
   const uint32_t corners = b.constant<int32_t>(DType::kI32, {3, 2}, {0, 1, 2, 3, 5, 5});

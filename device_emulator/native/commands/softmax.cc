@@ -42,9 +42,15 @@ class Softmax final : public Command {
             static_cast<uint8_t>(std::bit_cast<uint32_t>(exponentials[i]) >> 8 * k);
       }
     }
+    const float y_scale = reader.real("y_scale");
+    const int64_t precision = reader.integer("precision");
+    reader.require(precision == 32 || precision == 64, "precision is expected to be 32 or 64");
+    const bool wide = precision == 64;
     parameters_ = {.exponentials = exponentials.data(),
                    .planes = planes_.data(),
-                   .factor = std::floor(1.0f / reader.real("y_scale")),
+                   .factor = wide ? std::floor(1 / static_cast<double>(y_scale))
+                                  : static_cast<double>(std::floor(1 / y_scale)),
+                   .wide = wide,
                    .zero_point = reader.zero_point("y_zero_point")};
     reader.require(parameters_.factor >= 0, "y_scale is expected to be positive");
     for (size_t dim = 0; dim < last_; ++dim) {

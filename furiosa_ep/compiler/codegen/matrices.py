@@ -53,7 +53,7 @@ def emit_softmax(operation: Operation, emitter: Emitter) -> None:
     emitter.command(
         "SOFTMAX",
         [source, emitter.constant(table), emitter.table(operation), y],
-        quantization(attributes["y_params"], "y"),
+        {"precision": attributes["precision"], **quantization(attributes["y_params"], "y")},
     )
 
 

@@ -14,10 +14,12 @@ namespace {
 // which is once in some ten thousand times, is the division needed.
 class Reciprocal {
  public:
-  // s and 1 / s are normal and positive.
-  explicit Reciprocal(__m512 s)
-      : low_(step(_mm512_div_ps(_mm512_set1_ps(1.0f), s), -1)),
-        high_(step(_mm512_div_ps(_mm512_set1_ps(1.0f), s), 1)) {}
+  // s and 1 / s are normal and positive. With 4 steps the two sides enclose v / s itself, unrounded
+  // and for the v that a float stands for: that takes four times half a step, the roundings of v,
+  // of 1 / s and of both products.
+  explicit Reciprocal(__m512 s, int steps = 1)
+      : low_(step(_mm512_div_ps(_mm512_set1_ps(1.0f), s), -steps)),
+        high_(step(_mm512_div_ps(_mm512_set1_ps(1.0f), s), steps)) {}
 
   // rne(fl(v / s)) where the result's lane is not set in `unsure`; INT32_MIN for a NaN and for what
   // does not fit.
