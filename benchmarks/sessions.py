@@ -121,7 +121,7 @@ def _burst(session: ort.InferenceSession, feeds: dict[str, np.ndarray]) -> None:
 
 def _compile(data: bytes, options: Options) -> None:
     driver.partition_model(data, options)
-    Executable(driver.CompiledPartition(data, options).program())
+    Executable(driver.CompiledPartition(data).program())
 
 
 def _in_turns(actions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

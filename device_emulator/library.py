@@ -105,6 +105,11 @@ def load_library() -> ctypes.CDLL:
     return library
 
 
+def active_isa() -> str:
+    """The instruction set that kernels are chosen for, such as "avx512vnni"."""
+    return str(load_library().furiosa_isa_name().decode())
+
+
 def last_error(library: ctypes.CDLL) -> str:
     """The text of the last failure on this thread."""
     return str(library.furiosa_last_error().decode())

@@ -18,10 +18,14 @@ class Options:
 
     claim: str = "profitable"
     """Which supported partitions to take: `profitable` (those that hold more than data movement and
-    one elementwise operator) or `all`."""
+    one elementwise operator), `all`, or what a plugin offers by another name."""
 
     disabled_ops: frozenset[str] = frozenset()
     """Operator types that stay on the CPU, `Conv` or `com.microsoft:QGemm`."""
+
+    python_kernels: str = "decline"
+    """Whether kernels of plugins that run in Python, under its GIL, may be used: `decline` or
+    `allow`."""
 
     program_cache_size: int = 16
     """How many Programs, one per combination of input shapes, each partition with symbolic dims
@@ -30,6 +34,9 @@ class Options:
     summary: str = "warning"
     """The log level of the one line that says what was claimed: `warning` (shown by default),
     `info` or `off`."""
+
+    target: str = "warboy"
+    """The device that is compiled for: `warboy`, `warboy-2pe`, or what a plugin adds."""
 
     @classmethod
     def parse(cls, values: Mapping[str, str]) -> "Options":
@@ -66,6 +73,12 @@ def _one_of(*allowed: str) -> Callable[[str, str], str]:
     return parse
 
 
+def _name(key: str, value: str) -> str:
+    if not value.replace("-", "").replace("_", "").isalnum():
+        raise _refused(key, value, "a name of letters, digits, - and _")
+    return value
+
+
 def _integer(least: int, most: int) -> Callable[[str, str], int]:
     def parse(key: str, value: str) -> int:
         if not (value.isascii() and value.isdecimal()) or not least <= int(value) <= most:
@@ -88,8 +101,10 @@ def _refused(key: str, value: str, expected: str) -> OptionError:
 
 
 _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
-    "claim": _one_of("profitable", "all"),
+    "claim": _name,
     "disabled_ops": _operators,
     "program_cache_size": _integer(1, 1_000_000),
+    "python_kernels": _one_of("decline", "allow"),
     "summary": _one_of("warning", "info", "off"),
+    "target": _name,
 }

@@ -5,7 +5,8 @@ python -m furiosa_ep.partitioner.document > docs/operators.md
 
 import sys
 
-from furiosa_ep.partitioner.plugins import Registry, build_registry, operator_name, opset_range
+from furiosa_ep.partitioner.plugins import build_registry
+from furiosa_ep.partitioner.registry import Registry, operator_name, opset_range
 from furiosa_ep.partitioner.support import CHAIN, OperatorSupport
 
 _HEAD = """\

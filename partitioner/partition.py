@@ -7,24 +7,19 @@ from typing import Protocol
 
 from furiosa_ep.graph import ElementType, Graph
 from furiosa_ep.partitioner.cut import cut
-from furiosa_ep.partitioner.plugins import Registry, operator_name, registry
+from furiosa_ep.partitioner.plugins import registry
 from furiosa_ep.partitioner.quantization import is_dequantize, is_quantize
+from furiosa_ep.partitioner.registry import PluginError, Registry, Scope, operator_name
 from furiosa_ep.partitioner.report import Report, UnitRow
 from furiosa_ep.partitioner.shape_arithmetic import SHAPE_READERS, shape_values
-from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit
+from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit, OperatorSupport
 from furiosa_ep.partitioner.units import (
-    ELEMENTWISE,
     dependencies,
     has_subgraph,
     node_units,
     without_dequantize,
 )
 
-_MOVEMENT = frozenset(
-    {"Concat", "DepthToSpace", "DequantizeLinear", "Expand", "Flatten", "Gather", "Identity"}
-    | {"Pad", "QuantizeLinear", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile"}
-    | {"Transpose", "Unsqueeze"}
-)
 _FUSED_WITHOUT_QUANTIZE = frozenset({"Gemm", "MatMul"})
 """What ONNX Runtime fuses with the DequantizeLinear before it even where the result is float."""
 
@@ -34,6 +29,8 @@ _COST = Decline(
     "borders costs more than the NPU gains.",
     "Provider option claim=all takes it nevertheless.",
 )
+_Verdict = OperatorSupport | Decline | None
+"""What takes a unit, or why nothing does; None for shape arithmetic."""
 _UNMET_SHAPE = Decline(
     DeclineCode.DYNAMIC_SHAPE,
     "Shape arithmetic must be in the partition of all nodes that read it. Found: a shape that "
@@ -52,7 +49,7 @@ class Options(Protocol):
 
     @property
     def claim(self) -> str:
-        """Either "profitable", or "all": also partitions that are not worth their borders."""
+        """The name of the selection that decides which partitions are taken."""
 
     @property
     def disabled_ops(self) -> Collection[str]:
@@ -84,17 +81,20 @@ def collected_reports(*, decide_only: bool = False) -> Iterator[list[Report]]:
         _collector.reset(token)
 
 
-def partition_model(model: bytes, options: Options) -> Report:
+def partition_model(model: bytes, options: Options, scope: Scope | None = None) -> Report:
     """Decide which nodes of a serialized ModelProto the NPU takes.
 
     The report's partitions are convex and disjoint; their indices count in `model.graph.node`.
     """
+    plugins = registry()
     report = partition_graph(
         Graph.from_bytes(model),
-        registry(),
-        claim_all=options.claim == "all",
+        plugins,
+        claim=options.claim,
         disabled=options.disabled_ops,
+        scope=scope,
     )
+    plugins.notify("furiosa_partitioned", report=report)
     collector = _collector.get()
     if collector is None:
         return report
@@ -103,12 +103,20 @@ def partition_model(model: bytes, options: Options) -> Report:
 
 
 def partition_graph(
-    graph: Graph, operators: Registry, *, claim_all: bool = False, disabled: Collection[str] = ()
+    graph: Graph,
+    plugins: Registry,
+    *,
+    claim: str = "profitable",
+    disabled: Collection[str] = (),
+    scope: Scope | None = None,
 ) -> Report:
-    """Decide which node units of a graph the NPU takes, and in which partitions."""
-    units = node_units(graph)
-    declines = [_decline(unit, graph, operators, disabled) for unit in units]
-    units, declines = _with_loose_borders(units, declines, graph, operators, disabled)
+    """Decide which node units of a graph the NPU takes, and in which partitions.
+
+    A plugin whose constraint fails is quarantined in `scope`, and everything is decided again
+    without it.
+    """
+    scope = scope or Scope()
+    units, verdicts = _claims(graph, plugins, disabled, scope)
     reads = dependencies(units, graph)
     outputs = frozenset(graph.outputs)
     shape = [_is_shape_arithmetic(unit, graph) for unit in units]
@@ -116,34 +124,42 @@ def partition_graph(
         any(name in outputs for node in unit.nodes for name in node.outputs) for unit in units
     ]
     while True:
-        claimed = [
-            not is_shape and decline is None
-            for is_shape, decline in zip(shape, declines, strict=True)
-        ]
+        claimed = [isinstance(verdict, OperatorSupport) for verdict in verdicts]
         result = cut(reads, claimed, shape, exported)
         dropped = dict.fromkeys(result.unmet, _UNMET_SHAPE)
-        if not dropped and not claim_all:
+        if not dropped:
             dropped = {
                 position: _COST
                 for component in result.components(reads)
-                if not _is_worth([units[position] for position in component])
+                if not plugins.takes(claim, [units[one] for one in component], graph, scope)
                 for position in component
                 if claimed[position]
             }
         if not dropped:
             break
         for position, decline in dropped.items():
-            declines[position] = decline
+            verdicts[position] = decline
     for position, level in enumerate(result.levels):
-        if level is None and declines[position] is None:
-            declines[position] = _SHAPE_READ_OUTSIDE
-    return _report(graph, units, declines, result.levels)
+        if level is None and verdicts[position] is None:
+            verdicts[position] = _SHAPE_READ_OUTSIDE
+    return _report(graph, units, verdicts, result.levels, plugins, scope)
 
 
-def _decline(
-    unit: NodeUnit, graph: Graph, operators: Registry, disabled: Collection[str]
-) -> Decline | None:
-    """Why the NPU does not take a unit, whatever its neighbours are."""
+def _claims(
+    graph: Graph, plugins: Registry, disabled: Collection[str], scope: Scope
+) -> tuple[list[NodeUnit], list[_Verdict]]:
+    """The node units of a graph, and what takes each, whatever its neighbours are."""
+    while True:
+        quarantined = len(scope.quarantine)
+        units = node_units(graph, plugins.patterns(scope))
+        verdicts = [_verdict(unit, graph, plugins, disabled, scope) for unit in units]
+        if len(scope.quarantine) == quarantined:
+            return _with_loose_borders(units, verdicts, graph, plugins, disabled, scope)
+
+
+def _verdict(
+    unit: NodeUnit, graph: Graph, plugins: Registry, disabled: Collection[str], scope: Scope
+) -> _Verdict:
     for node in unit.nodes:
         if operator_name(node.domain, node.op_type) in disabled:
             return Decline(
@@ -161,14 +177,15 @@ def _decline(
     if _is_shape_arithmetic(unit, graph):
         return None
     try:
-        support = operators.support(unit, graph)
+        return plugins.support(unit, graph, scope)
+    except PluginError:
+        raise
     except Exception as error:
         return Decline(
             DeclineCode.INTERNAL,
             f"Looking up {unit.node.op_type} failed: {type(error).__name__}: {error}",
             "Report it with the model.",
         )
-    return support if isinstance(support, Decline) else None
 
 
 def _is_shape_arithmetic(unit: NodeUnit, graph: Graph) -> bool:
@@ -182,30 +199,34 @@ def _is_shape_arithmetic(unit: NodeUnit, graph: Graph) -> bool:
 
 def _with_loose_borders(
     units: Sequence[NodeUnit],
-    declines: Sequence[Decline | None],
+    verdicts: Sequence[_Verdict],
     graph: Graph,
-    operators: Registry,
+    plugins: Registry,
     disabled: Collection[str],
-) -> tuple[list[NodeUnit], list[Decline | None]]:
+    scope: Scope,
+) -> tuple[list[NodeUnit], list[_Verdict]]:
     """Give the DequantizeLinear nodes of declined float operators to the partition before them."""
     taken = {
         one.name
-        for unit, decline in zip(units, declines, strict=True)
-        if decline is None
+        for unit, verdict in zip(units, verdicts, strict=True)
+        if not isinstance(verdict, Decline)
         for one in unit.outputs
     }
     loose_units: list[NodeUnit] = []
-    loose_declines: list[Decline | None] = []
-    for unit, decline in zip(units, declines, strict=True):
+    loose_verdicts: list[_Verdict] = []
+    for unit, verdict in zip(units, verdicts, strict=True):
         parts = [unit]
-        if decline is not None and _is_loose(unit) and any(x.name in taken for x in unit.inputs):
+        declined = isinstance(verdict, Decline)
+        if declined and _is_loose(unit) and any(x.name in taken for x in unit.inputs):
             parts = without_dequantize(unit, graph)
         for part in parts:
             loose_units.append(part)
-            loose_declines.append(
-                decline if part.node is unit.node else _decline(part, graph, operators, disabled)
+            loose_verdicts.append(
+                verdict
+                if part.node is unit.node
+                else _verdict(part, graph, plugins, disabled, scope)
             )
-    return loose_units, loose_declines
+    return loose_units, loose_verdicts
 
 
 def _is_loose(unit: NodeUnit) -> bool:
@@ -217,30 +238,20 @@ def _is_loose(unit: NodeUnit) -> bool:
     )
 
 
-def _is_worth(units: Sequence[NodeUnit]) -> bool:
-    """Whether connected units gain more on the NPU than their borders cost."""
-    gain = 0
-    for unit in units:
-        kind = unit.node.op_type.removeprefix("QLinear")
-        if unit.chain or kind in ELEMENTWISE:
-            gain += 1
-        elif kind not in _MOVEMENT and kind not in SHAPE_READERS:
-            gain += 2
-    return gain > 1
-
-
 def _report(
     graph: Graph,
     units: Sequence[NodeUnit],
-    declines: Sequence[Decline | None],
+    verdicts: Sequence[_Verdict],
     levels: Sequence[int | None],
+    plugins: Registry,
+    scope: Scope,
 ) -> Report:
     numbers = {
         level: number for number, level in enumerate(sorted({x for x in levels if x is not None}))
     }
     rows = []
     members: list[list[int]] = [[] for _ in numbers]
-    for unit, decline, level in zip(units, declines, levels, strict=True):
+    for unit, verdict, level in zip(units, verdicts, levels, strict=True):
         partition = None if level is None else numbers[level]
         if partition is not None:
             members[partition].extend(node.index for node in unit.nodes)
@@ -251,7 +262,10 @@ def _report(
                 op_type=unit.node.op_type,
                 quantized=_is_quantized(unit, graph),
                 partition=partition,
-                decline=decline if level is None else None,
+                decline=verdict if isinstance(verdict, Decline) else None,
+                claim=plugins.claim(verdict, unit, scope)
+                if isinstance(verdict, OperatorSupport)
+                else None,
             )
         )
     return Report(tuple(rows), tuple(tuple(sorted(indices)) for indices in members))

@@ -1,96 +1,297 @@
-"""The plugin manager: which operators the NPU takes, by the built-in operators and by plugins.
+"""The plugin loader: finds plugins, loads each in its own try, and makes the registry of them.
 
-Every plugin, the built-in operators among them, is loaded and called in its own try. One that fails
-is left out as a whole and reported once by name; the others go on.
+A plugin that fails is left out as a whole and reported once by name; the others go on. With
+FURIOSA_STRICT_PLUGINS=1 the first failure raises `PluginError` instead.
 """
 
 import dataclasses
 import functools
+import importlib
 import logging
+import os
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pluggy
 
-from furiosa_ep.graph import Graph
-from furiosa_ep.partitioner.hookspecs import PROJECT, Hooks
-from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit, OperatorSupport
+from furiosa_ep.kernels.kernel import Kernel
+from furiosa_ep.partitioner.descriptors import API_VERSION, Lowering, PluginInfo
+from furiosa_ep.partitioner.hookspecs import DESCRIPTORS, PROJECT, Hooks
+from furiosa_ep.partitioner.registry import (
+    Key,
+    PluginError,
+    Registry,
+    is_strict,
+    with_entries,
+    with_kernels,
+)
+from furiosa_ep.partitioner.report import BUILT_IN
+from furiosa_ep.partitioner.support import OperatorSupport
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+BUILT_IN_MODULE = "furiosa_ep.builtin"
 
-BUILT_IN = "furiosa_ep"
-"""The owner of the built-in operators."""
-
+ENABLED = "FURIOSA_PLUGINS"
+"""Environment: the plugins to load, names of installed ones or importable modules (or
+module:object), separated by commas. Unset: all that are installed."""
+DISABLED = "FURIOSA_DISABLE_PLUGINS"
+"""Environment: the names of plugins not to load, separated by commas; the built-in one is
+`furiosa_ep`."""
 _log = logging.getLogger(__name__)
 
 
-class PluginError(Exception):
-    """What a plugin provides cannot be used; the message says why."""
+@dataclass(frozen=True)
+class Source:
+    """Where a plugin is found."""
+
+    name: str
+    value: str
+    """The module, or module:object."""
+    distribution: str = ""
+    """Name and version of the package that installed it; "" where it is not known."""
+    names_itself: bool = False
+    """Whether `name` is only that of its module."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Registry:
-    """Operator support by domain and type. Immutable."""
+class Plugin:
+    """One plugin: what it is, what it provides, and what is wrong with it."""
 
-    operators: Mapping[tuple[str, str], tuple[OperatorSupport, ...]]
-    """Highest priority first."""
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.name = source.name
+        self.info: PluginInfo | None = None
+        self.problem = ""
+        """Why it was left out; "" where all is well."""
+        self._hooks: dict[str, pluggy.HookImpl] = {}
+        self._provided: dict[str, tuple[Any, ...]] = {}
 
-    def support(self, unit: NodeUnit, graph: Graph) -> OperatorSupport | Decline:
-        """The entry that takes and lowers the unit, or why there is none."""
-        entry = self.entry(unit)
-        if isinstance(entry, Decline):
-            return entry
-        return _first_decline(entry, unit, graph) or entry
+    def load(self, plugin: Any, manager: pluggy.PluginManager) -> None:
+        """Register the plugin's hooks, and ask it what it is.
 
-    def entry(self, unit: NodeUnit) -> OperatorSupport | Decline:
-        """The entry for the unit's operator and opset, whatever its constraints say."""
-        entries = self.operators.get(unit.key, ())
-        if not entries:
-            name = operator_name(*unit.key)
-            return Decline(
-                DeclineCode.NOT_REGISTERED,
-                f"No plugin supports {name}.",
-                "Replace the operator, or teach the NPU in a plugin (docs/plugins.md).",
+        Raises:
+            Exception: where that fails; nothing is registered then.
+        """
+        manager.register(plugin, self.name)
+        try:
+            self._hooks = _hooks_of(plugin, manager)
+            self.info = self._ask_info()
+        except BaseException:
+            manager.unregister(plugin)
+            raise
+
+    def provided(self, hook: str) -> tuple[Any, ...]:
+        """The descriptors that the plugin gives for one hook, marked as its own.
+
+        Raises:
+            Exception: what the hook raises, or PluginError for something else than descriptors.
+        """
+        if hook not in self._provided:
+            found: Any = self._hooks[hook].function() if hook in self._hooks else ()
+            self._provided[hook] = tuple(self._marked(found, hook))
+        return self._provided[hook]
+
+    def call(self, hook: str, **arguments: Any) -> None:
+        """Call a hook that gives nothing, if the plugin has it."""
+        if hook in self._hooks:
+            implementation = self._hooks[hook]
+            implementation.function(*[arguments[name] for name in implementation.argnames])
+
+    def has(self, hook: str) -> bool:
+        """Whether the plugin has a hook."""
+        return hook in self._hooks
+
+    def _marked(self, found: Iterable[Any], hook: str) -> Iterator[Any]:
+        expected: Any = DESCRIPTORS[hook]
+        for one in found:
+            if not isinstance(one, expected):
+                raise PluginError(
+                    f"{hook}: expected {expected.__name__}, found {type(one).__name__}"
+                )
+            yield dataclasses.replace(one, owner=self.name)
+
+    def _ask_info(self) -> PluginInfo:
+        if "furiosa_plugin" not in self._hooks:
+            raise PluginError(
+                "has no hook furiosa_plugin, which must return PluginInfo(name, version, "
+                f"api_version={API_VERSION})"
             )
-        # An elementwise chain is of no opset: what evaluates it knows its operators.
-        fitting = [one for one in entries if unit.chain or _covers(one, unit.node.opset)]
-        if not fitting:
-            ranges = ", ".join(sorted({opset_range(one) for one in entries}))
-            return Decline(
-                DeclineCode.OPSET,
-                f"{operator_name(*unit.key)} is supported for opset {ranges}. "
-                f"Found: opset {unit.node.opset}.",
-                "Convert the model with onnx.version_converter.",
+        info = self._hooks["furiosa_plugin"].function()
+        if not isinstance(info, PluginInfo):
+            raise PluginError(f"furiosa_plugin: expected PluginInfo, found {type(info).__name__}")
+        if info.api_version != API_VERSION:
+            raise PluginError(
+                f"was written for version {info.api_version} of the plugin API, this furiosa-ep "
+                f"has version {API_VERSION}: install a version of the plugin for it"
             )
-        return fitting[0]
+        if self.source.names_itself:
+            self.name = info.name
+        elif self.source.value and info.name != self.name:
+            raise PluginError(
+                f"calls itself {info.name!r}, its entry point {self.name!r}: give both one name"
+            )
+        return info
 
 
 @functools.cache
 def registry() -> Registry:
-    """The built-in operators and those of all installed plugins; built once."""
-    plugins: dict[str, Any] = {}
-    for entry_point in _entry_points():
-        try:
-            plugins[entry_point.name] = entry_point.load()
-        except Exception as error:
-            _leave_out(entry_point.name, error)
-    return build_registry(plugins)
+    """The built-in plugin's and all others' descriptors; loaded once in a process.
+
+    Raises:
+        PluginError: in strict mode, where a plugin fails.
+    """
+    return registry_of(plugins())
 
 
-def _entry_points() -> "list[EntryPoint]":
-    """The entry points of all installed plugins, by name.
+@functools.cache
+def plugins() -> tuple[Plugin, ...]:
+    """All plugins, also those that were left out; loaded once in a process."""
+    return tuple(load(sources()))
+
+
+def sources() -> list[Source]:
+    """The plugins that the environment asks for: the built-in one first, others by name."""
+    installed = {source.name: source for source in _installed()}
+    wanted = os.environ.get(ENABLED)
+    if wanted is not None:
+        names = _names(wanted)
+        installed = {
+            name: installed.get(name) or Source(name, name, names_itself=True) for name in names
+        }
+    disabled = set(_names(os.environ.get(DISABLED, "")))
+    every = (Source(BUILT_IN, BUILT_IN_MODULE), *(installed[name] for name in sorted(installed)))
+    return [source for source in every if source.name not in disabled]
+
+
+def load(sources: Iterable[Source], objects: Mapping[str, Any] | None = None) -> Iterator[Plugin]:
+    """Load plugins from where they are; those among `objects` (by name) are there already."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(Hooks)
+    for source in sources:
+        plugin = Plugin(source)
+        with reported(plugin):
+            found = objects[source.name] if objects and source.name in objects else _import(source)
+            plugin.load(found, manager)
+            if source.name != BUILT_IN:  # which gives descriptors when they are first needed
+                for hook in DESCRIPTORS:
+                    plugin.provided(hook)
+        yield plugin
+
+
+def build_registry(plugins: Mapping[str, Any]) -> Registry:
+    """The registry of the built-in plugin and of `plugins` (objects with hooks, by name)."""
+    named = [Source(BUILT_IN, BUILT_IN_MODULE), *(Source(name, "") for name in plugins)]
+    return registry_of(load(named, plugins))
+
+
+def registry_of(plugins: Iterable[Plugin]) -> Registry:
+    """The registry of plugins; one that conflicts with those before it is left out."""
+    operators: dict[Key, tuple[OperatorSupport, ...]] = {}
+    lowerings: dict[Key, tuple[Lowering, ...]] = {}
+    kernels: dict[str, Kernel] = {}
+    good = []
+    for plugin in plugins:
+        if plugin.problem:
+            continue
+        with reported(plugin):
+            added = with_entries(operators, plugin.provided("furiosa_operators"))
+            lowered = with_entries(lowerings, plugin.provided("furiosa_lowerings"))
+            kernels = with_kernels(kernels, plugin.provided("furiosa_kernels"))
+            operators, lowerings = added, lowered
+            good.append(plugin)
+    targets = {one.name: one.info.targets for one in good if one.info and one.info.targets}
+    return Registry(
+        operators=types.MappingProxyType(operators),
+        lowerings=types.MappingProxyType(lowerings),
+        kernels=types.MappingProxyType(kernels),
+        targets_of=types.MappingProxyType(targets),
+        named=functools.cache(functools.partial(_named, tuple(good))),
+        notify=functools.partial(_notify, tuple(good)),
+    )
+
+
+class reported:  # noqa: N801  # a context manager
+    """Leaves a plugin out where something fails: reports it once, or raises in strict mode."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        self._plugin = plugin
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if not isinstance(error, (Exception, SystemExit)):
+            return False
+        what = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+        self._plugin.problem = what
+        if is_strict():
+            raise PluginError(f"plugin {self._plugin.name!r}: {what}") from error
+        _log.warning("plugin %r is left out: %s", self._plugin.name, what)
+        return True
+
+
+def _named(plugins: tuple[Plugin, ...], hook: str) -> Mapping[str, Any]:
+    """The descriptors of a hook by name; a plugin whose name is taken already is reported."""
+    found: dict[str, Any] = {}
+    for plugin in plugins:
+        with reported(plugin):
+            for one in plugin.provided(hook):
+                if one.name in found:
+                    raise PluginError(
+                        f"{hook}: {one.name!r} is taken by plugin {found[one.name].owner!r}"
+                    )
+                found[one.name] = one
+    return types.MappingProxyType(found)
+
+
+def _notify(plugins: tuple[Plugin, ...], hook: str, **event: Any) -> None:
+    for plugin in plugins:
+        if plugin.has(hook) and not plugin.problem:
+            with reported(plugin):
+                plugin.call(hook, **event)
+
+
+def _hooks_of(plugin: Any, manager: pluggy.PluginManager) -> dict[str, pluggy.HookImpl]:
+    callers = manager.get_hookcallers(plugin) or []
+    unknown = [caller.name for caller in callers if not caller.has_spec()]
+    if unknown:
+        known = ", ".join(name for name in vars(Hooks) if name.startswith("furiosa_"))
+        raise PluginError(f"has an unknown hook {unknown[0]}: expected one of {known}")
+    return {
+        caller.name: implementation
+        for caller in callers
+        for implementation in caller.get_hookimpls()
+        if implementation.plugin is plugin
+    }
+
+
+def _import(source: Source) -> Any:
+    module, _, attribute = source.value.partition(":")
+    found: Any = importlib.import_module(module)
+    for name in filter(None, attribute.split(".")):
+        found = getattr(found, name)
+    return found
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _installed() -> Iterator[Source]:
+    """The entry points of all installed plugins.
 
     Mostly there are none, and to import importlib.metadata takes longer than to look.
     """
     if "importlib.metadata" not in sys.modules and not any(map(_may_have_plugins, sys.path)):
-        return []
+        return
     import importlib.metadata
 
-    return sorted(importlib.metadata.entry_points(group=PROJECT), key=lambda one: one.name)
+    for entry_point in importlib.metadata.entry_points(group=PROJECT):
+        made_by = entry_point.dist
+        distribution = f"{made_by.name} {made_by.version}" if made_by else ""
+        yield Source(entry_point.name, entry_point.value, distribution)
 
 
 def _may_have_plugins(place: str) -> bool:
@@ -100,94 +301,3 @@ def _may_have_plugins(place: str) -> bool:
         return True  # An archive.
     section = f"[{PROJECT}]".encode()
     return any(section in file.read_bytes() for file in folder.glob("*-info/entry_points.txt"))
-
-
-def build_registry(plugins: Mapping[str, Any]) -> Registry:
-    """The built-in operators and those of `plugins` (objects with hooks, by name)."""
-    from furiosa_ep.partitioner import operators  # They import this package.
-
-    table: dict[tuple[str, str], tuple[OperatorSupport, ...]] = {}
-    for name, plugin in {BUILT_IN: operators, **plugins}.items():
-        try:
-            table = _with(table, _operators_of(name, plugin))
-        except Exception as error:
-            _leave_out(name, error)
-    return Registry(types.MappingProxyType(table))
-
-
-def opset_range(entry: OperatorSupport) -> str:
-    """The opsets that an entry covers, for people."""
-    if entry.until is None:
-        return f"{entry.since} and later"
-    return str(entry.since) if entry.since == entry.until else f"{entry.since} to {entry.until}"
-
-
-def operator_name(domain: str, op_type: str) -> str:
-    """An operator as users write it: `Conv`, `com.microsoft:QGemm`."""
-    return f"{domain}:{op_type}" if domain else op_type
-
-
-def _operators_of(name: str, plugin: Any) -> list[OperatorSupport]:
-    """What one plugin provides, marked as its own."""
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(Hooks)
-    manager.register(plugin, name)
-    manager.check_pending()
-    found: list[OperatorSupport] = []
-    for entries in manager.hook.furiosa_operators():
-        for entry in entries:
-            if not isinstance(entry, OperatorSupport):
-                raise PluginError(
-                    f"furiosa_operators: expected OperatorSupport, found {type(entry).__name__}"
-                )
-            found.append(dataclasses.replace(entry, owner=name))
-    return found
-
-
-def _with(
-    table: Mapping[tuple[str, str], tuple[OperatorSupport, ...]], entries: Iterable[OperatorSupport]
-) -> dict[tuple[str, str], tuple[OperatorSupport, ...]]:
-    """A table with more entries; PluginError where two of equal priority cover the same opset."""
-    result = dict(table)
-    for entry in entries:
-        key = (entry.domain, entry.op_type)
-        others = result.get(key, ())
-        for other in others:
-            if other.priority == entry.priority and _overlap(other, entry):
-                raise PluginError(
-                    f"{operator_name(*key)}, priority {entry.priority}: both {other.owner!r} and "
-                    f"{entry.owner!r} support opset {opset_range(entry)}; "
-                    "give one of them another priority"
-                )
-        result[key] = tuple(sorted((*others, entry), key=lambda one: -one.priority))
-    return result
-
-
-def _first_decline(entry: OperatorSupport, unit: NodeUnit, graph: Graph) -> Decline | None:
-    for check in entry.constraints:
-        try:
-            decline = check(unit, graph)
-        except Exception as error:
-            name = getattr(check, "__name__", repr(check))
-            return Decline(
-                DeclineCode.PLUGIN_ERROR,
-                f"Plugin {entry.owner!r}: constraint {name} failed: "
-                f"{type(error).__name__}: {error}",
-                f"Report it to the authors of {entry.owner!r}.",
-            )
-        if decline is not None:
-            return decline
-    return None
-
-
-def _leave_out(name: str, error: Exception) -> None:
-    _log.warning("plugin %r is left out: %s: %s", name, type(error).__name__, error)
-
-
-def _covers(entry: OperatorSupport, opset: int) -> bool:
-    return entry.since <= opset and (entry.until is None or opset <= entry.until)
-
-
-def _overlap(one: OperatorSupport, other: OperatorSupport) -> bool:
-    first, second = sorted((one, other), key=lambda entry: entry.since)
-    return first.until is None or second.since <= first.until

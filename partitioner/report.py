@@ -10,6 +10,8 @@ from furiosa_ep.partitioner.support import Decline
 
 NPU = "FuriosaProvider"
 CPU = "CPUExecutionProvider"
+BUILT_IN = "furiosa_ep"
+"""The name of the built-in plugin."""
 
 _MOST_REASONS = 4
 """How many kinds of declined units the summary names."""
@@ -17,6 +19,16 @@ _MOST_EXAMPLES = 5
 """How many units the table lists with each reason."""
 _FOUND = " Found: "
 """What stands between the requirement and what was found instead."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What takes a node unit to the NPU."""
+
+    plugin: str
+    """The plugin that lowers it."""
+    python_kernels: tuple[str, ...] = ()
+    """The opcodes of its kernels that run in Python, under the GIL."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,8 @@ class UnitRow:
     """None on the CPU."""
     decline: Decline | None
     """Why it is on the CPU."""
+    claim: Claim | None = None
+    """What takes it; None on the CPU and for shape arithmetic."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,10 @@ class NodeRow:
     """The label of its node unit."""
     provider: str
     partition: int | None
+    plugin: str = ""
+    """What takes it to the NPU; "" on the CPU and for shape arithmetic."""
+    python_kernels: tuple[str, ...] = ()
+    """The opcodes of its kernels that run in Python, under the GIL."""
     code: str = ""
     """Why it is on the CPU: a decline code, a sentence, and what to do about it."""
     reason: str = ""
@@ -120,6 +138,8 @@ class Report:
             if owner.decline is not None:
                 why = f"{owner.decline.code.value} {numbers[_requirement(owner.decline)]}"
             where = "CPU" if owner.partition is None else f"NPU {owner.partition}"
+            if owner.claim is not None:
+                why = _by(owner.claim)
             lines.append((f"{index} {node.label}", node.op_type, where, why))
         widths = [max(len(line[column]) for line in lines) for column in range(3)]
         text = [
@@ -146,11 +166,23 @@ def _node_row(node: Node, unit: UnitRow) -> NodeRow:
         provider=CPU if unit.partition is None else NPU,
         partition=unit.partition,
     )
+    if unit.claim is not None:
+        return dataclasses.replace(
+            row, plugin=unit.claim.plugin, python_kernels=unit.claim.python_kernels
+        )
     if unit.decline is None:
         return row
     return dataclasses.replace(
         row, code=unit.decline.code.value, reason=unit.decline.reason, mend=unit.decline.mend
     )
+
+
+def _by(claim: Claim) -> str:
+    """What takes a node, where it is a third party's."""
+    text = "" if claim.plugin == BUILT_IN else f"by {claim.plugin}"
+    if claim.python_kernels:
+        text += f", {', '.join(claim.python_kernels)} in Python (takes the GIL)"
+    return text
 
 
 def _requirement(decline: Decline) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from furiosa_ep.graph import DeviceValue, Graph, Node, QuantParams, Table
+from furiosa_ep.partitioner.patterns import Pattern
 
 CHAIN = ("furiosa", "Chain")
 """Domain and type under which support for elementwise chains is registered."""
@@ -81,14 +82,23 @@ class NodeUnit:
     """One per input of `node`; of a chain: the different values that it reads, constants not."""
     outputs: tuple[Operand, ...]
     """One per output of `node`; of a chain: one per QuantizeLinear."""
-    chain: bool = False
-    """Whether this is an elementwise chain: float operators that ONNX Runtime does not fuse with
-    the DequantizeLinear before and the QuantizeLinear behind them; `node` is the last operator."""
+    fused: tuple[str, str] | None = None
+    """For several operators that are taken as one: the domain and type that they are known by, of
+    a plugin's pattern or CHAIN; `node` is the last of them."""
+
+    @property
+    def chain(self) -> bool:
+        """Whether this is an elementwise chain of float operators.
+
+        ONNX Runtime does not fuse those with the DequantizeLinear before and the QuantizeLinear
+        behind them.
+        """
+        return self.fused == CHAIN
 
     @property
     def key(self) -> tuple[str, str]:
-        """Domain and type that support is looked up by: of `node`, or ("furiosa", "Chain")."""
-        return CHAIN if self.chain else (self.node.domain, self.node.op_type)
+        """Domain and type that support is looked up by."""
+        return self.fused or (self.node.domain, self.node.op_type)
 
     @property
     def label(self) -> str:
@@ -186,7 +196,8 @@ class OperatorSupport:
     """One operator that the NPU takes: what is claimed is lowered by the same entry."""
 
     op_type: str
-    lower: Callable[[NodeUnit, Builder], None]
+    lower: Callable[[NodeUnit, Builder], None] | None = None
+    """Emits the device operations of a unit; None where a `Lowering` does."""
     constraints: tuple[Constraint, ...] = ()
     """Checked in order; the first that fails is the reason."""
     domain: str = ""
@@ -196,5 +207,10 @@ class OperatorSupport:
     """The highest one; None where all later opsets are fine."""
     priority: int = 0
     """Of two entries for the same operator and opset the higher one wins."""
+    pattern: Pattern | None = None
+    """The nodes that together are this operator, which then need not exist in any model: domain and
+    type are names of the plugin's choice, and the opset is that of the pattern's last node."""
+    kernels: tuple[str, ...] = ()
+    """The opcodes of the kernels that `lower` emits calls of."""
     owner: str = ""
     """The plugin; filled in by the plugin manager."""

@@ -18,7 +18,7 @@ from furiosa_ep.partitioner.quantization import (
     is_quantize,
     quantized,
 )
-from furiosa_ep.partitioner.support import NodeUnit, Operand
+from furiosa_ep.partitioner.support import CHAIN, NodeUnit, Operand, OperatorSupport
 
 ELEMENTWISE = frozenset(
     {"Abs", "Acos", "Acosh", "Add", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Celu", "Clip"}
@@ -31,7 +31,7 @@ ELEMENTWISE = frozenset(
 """Operators that compute every element from the elements at the same place."""
 
 
-def node_units(graph: Graph) -> list[NodeUnit]:
+def node_units(graph: Graph, patterns: Sequence[OperatorSupport] = ()) -> list[NodeUnit]:
     """All node units of the graph, producers before consumers.
 
     A unit is one of:
@@ -163,7 +163,7 @@ class _Groups:
             if is_dequantize(dq) and not self._graph.is_constant(dq.input(0))
         }
         outputs = tuple(quantized(self._graph, q) for q in nodes if is_quantize(q))
-        self._add(NodeUnit(node, nodes, tuple(leaves.values()), outputs, chain=True))
+        self._add(NodeUnit(node, nodes, tuple(leaves.values()), outputs, fused=CHAIN))
 
     def _sorted(self, nodes: Iterable[Node]) -> tuple[Node, ...]:
         return tuple(sorted(nodes, key=lambda node: self._order[node.index]))

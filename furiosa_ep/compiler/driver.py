@@ -8,9 +8,9 @@ from furiosa_ep.compiler.lowering import lower, steps
 from furiosa_ep.compiler.passes import optimize
 from furiosa_ep.device_emulator import checksum
 from furiosa_ep.graph import Graph
-from furiosa_ep.options import Options
 from furiosa_ep.partitioner.partition import partition_model
-from furiosa_ep.partitioner.plugins import Registry, registry
+from furiosa_ep.partitioner.plugins import registry
+from furiosa_ep.partitioner.registry import Registry, Scope
 from furiosa_ep.program import Program
 
 __all__ = ["CompiledPartition", "partition_model"]
@@ -23,7 +23,7 @@ class CompiledPartition:
     """
 
     def __init__(
-        self, model: bytes, options: Options | None = None, operators: Registry | None = None
+        self, model: bytes, operators: Registry | None = None, scope: Scope | None = None
     ) -> None:
         """Read a serialized ModelProto all of whose nodes the NPU has claimed.
 
@@ -32,8 +32,8 @@ class CompiledPartition:
 
         Args:
             model: the partition's nodes, with its inputs and outputs.
-            options: those of the session. What is claimed is compiled alike with all of them.
-            operators: what lowers the operators; the built-in ones and all plugins by default.
+            operators: what lowers the operators; all plugins by default.
+            scope: what the session makes of the plugins.
 
         Raises:
             CompileError: where a node is not supported after all; says why.
@@ -47,7 +47,9 @@ class CompiledPartition:
         if not self.static:
             # Before the units are formed, which hold views of constants.
             self._graph.keep_constants()
-        self._steps = steps(self._graph, operators or registry())
+        self._registry = operators or registry()
+        self._scope = scope or Scope()
+        self._steps = steps(self._graph, self._registry, self._scope)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -98,7 +100,9 @@ class CompiledPartition:
         }
         device = lower(graph, self._steps, shapes)
         optimize(device)
-        return generate(device, graph.inputs, graph.outputs, allocate)
+        program = generate(device, graph.inputs, graph.outputs, allocate)
+        self._registry.notify("furiosa_compiled", program=program)
+        return program
 
     def _declared(self, name: str) -> list[int]:
         shape = self._graph.shape(name) or ()

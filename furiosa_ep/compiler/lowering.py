@@ -7,9 +7,10 @@ from furiosa_ep.compiler.builder import GraphBuilder
 from furiosa_ep.compiler.errors import CompileError, InternalError
 from furiosa_ep.compiler.folding import fold, fold_shape
 from furiosa_ep.graph import DeviceGraph, Graph, Node
-from furiosa_ep.partitioner.plugins import Registry
+from furiosa_ep.partitioner.descriptors import Lowering
+from furiosa_ep.partitioner.registry import Registry, Scope
 from furiosa_ep.partitioner.shape_arithmetic import SHAPE_READERS, shape_values
-from furiosa_ep.partitioner.support import Decline, NodeUnit, OperatorSupport
+from furiosa_ep.partitioner.support import Decline, NodeUnit
 from furiosa_ep.partitioner.units import node_units
 
 
@@ -17,14 +18,14 @@ from furiosa_ep.partitioner.units import node_units
 class Step:
     """A node unit of a partition, and how it is lowered.
 
-    By an operator's support; where that is None, its nodes are evaluated at compile time.
+    Where `lowering` is None, its nodes are evaluated at compile time.
     """
 
     unit: NodeUnit
-    support: OperatorSupport | None
+    lowering: Lowering | None
 
 
-def steps(graph: Graph, registry: Registry) -> tuple[Step, ...]:
+def steps(graph: Graph, registry: Registry, scope: Scope) -> tuple[Step, ...]:
     """What `lower` does, unit by unit, producers before consumers.
 
     Raises:
@@ -32,8 +33,8 @@ def steps(graph: Graph, registry: Registry) -> tuple[Step, ...]:
     """
     known = shape_values(graph)
     return tuple(
-        Step(unit, None if _folds(unit, known) else _support(unit, graph, registry))
-        for unit in node_units(graph)
+        Step(unit, None if _folds(unit, known) else _lowering(unit, graph, registry, scope))
+        for unit in node_units(graph, registry.patterns(scope))
     )
 
 
@@ -49,8 +50,8 @@ def lower(
     builder = GraphBuilder(graph, input_shapes)
     for step in steps:
         builder.label = step.unit.label
-        if step.support is not None:
-            _lower(step.unit, step.support, builder)
+        if step.lowering is not None:
+            _lower(step.unit, step.lowering, builder)
         elif step.unit.node.op_type in SHAPE_READERS:
             _read_shape(step.unit, builder)
         else:
@@ -65,25 +66,28 @@ def _folds(unit: NodeUnit, known: Container[str]) -> bool:
     return all(name in known for node in unit.nodes for name in node.outputs if name)
 
 
-def _support(unit: NodeUnit, graph: Graph, registry: Registry) -> OperatorSupport:
+def _lowering(unit: NodeUnit, graph: Graph, registry: Registry, scope: Scope) -> Lowering:
     # An input of unknown rank: the whole graph told the partitioner more than the partition does.
     ranks_known = all(graph.shape(name) is not None for name in graph.inputs)
-    support = registry.support(unit, graph) if ranks_known else registry.entry(unit)
+    support = registry.support(unit, graph, scope) if ranks_known else registry.entry(unit, scope)
     if isinstance(support, Decline):
         raise CompileError(
             f"unit {unit.label!r} is in a partition, but declined: {support.code}: {support.reason}"
         )
-    return support
+    lowering = registry.lowering(support, unit, scope)
+    if lowering is None:
+        raise CompileError(f"unit {unit.label!r} is in a partition, but nothing lowers it")
+    return lowering
 
 
-def _lower(unit: NodeUnit, support: OperatorSupport, builder: GraphBuilder) -> None:
+def _lower(unit: NodeUnit, lowering: Lowering, builder: GraphBuilder) -> None:
     try:
-        support.lower(unit, builder)
+        lowering.lower(unit, builder)
     except (CompileError, InternalError):
         raise
     except Exception as error:
         raise InternalError(
-            f"plugin {support.owner!r} cannot lower unit {unit.label!r}: "
+            f"plugin {lowering.owner!r} cannot lower unit {unit.label!r}: "
             f"{type(error).__name__}: {error}"
         ) from error
 

@@ -16,6 +16,7 @@ from furiosa_ep.options import OptionError, Options
 
 if TYPE_CHECKING:
     from furiosa_ep.compiler.driver import CompiledPartition
+    from furiosa_ep.partitioner.registry import Scope
 
 COMPILER_VERSION = 2
 
@@ -102,7 +103,7 @@ class CompilerCallbacks:
         self._reply_text.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
         self._reply_text.restype = None
         self._handles = itertools.count(1)
-        self._sessions: dict[int, Options] = {}
+        self._sessions: dict[int, tuple[Options, Scope]] = {}
         self._partitions: dict[int, CompiledPartition] = {}
         self.record = CompilerRecord(
             COMPILER_VERSION,
@@ -160,15 +161,16 @@ class CompilerCallbacks:
         options = Options.parse(
             {keys[index].decode(): values[index].decode() for index in range(count)}
         )
+        scope = _scope(options)
         settings[0].program_cache_size = options.program_cache_size
         settings[0].summary_severity = _SEVERITIES[options.summary]
         session[0] = handle = next(self._handles)
-        self._sessions[handle] = options
+        self._sessions[handle] = options, scope
 
     def _partition(self, session: int, model: int, size: int, reply: int) -> None:
         from furiosa_ep.compiler import driver
 
-        report = driver.partition_model(ctypes.string_at(model, size), self._sessions[session])
+        report = driver.partition_model(ctypes.string_at(model, size), *self._sessions[session])
         words = array.array("q")
         for partition in report.partitions:
             words.append(len(partition))
@@ -188,8 +190,8 @@ class CompilerCallbacks:
     ) -> None:
         from furiosa_ep.compiler import driver
 
-        options = self._sessions[session]
-        compiled = driver.CompiledPartition(ctypes.string_at(model, size), options)
+        _, scope = self._sessions[session]
+        compiled = driver.CompiledPartition(ctypes.string_at(model, size), scope=scope)
         if compiled.static:
             self._send_program(reply, compiled, _by_input(shapes, count))
             return
@@ -202,6 +204,27 @@ class CompilerCallbacks:
     def _release(self, handle: int) -> None:
         self._sessions.pop(handle, None)
         self._partitions.pop(handle, None)
+
+
+def _scope(options: Options) -> "Scope":
+    """What a session with these options makes of the plugins.
+
+    Raises:
+        OptionError: where an option names what no plugin offers.
+    """
+    from furiosa_ep.partitioner.plugins import registry
+    from furiosa_ep.partitioner.registry import Scope
+
+    for key, value, default, hook in (
+        ("claim", options.claim, Options.claim, "furiosa_selections"),
+        ("target", options.target, Options.target, "furiosa_targets"),
+    ):
+        if value != default and value not in registry().named(hook):
+            raise OptionError(
+                f"option {key!r}={value!r}: expected one of {', '.join(registry().named(hook))} "
+                f"(docs/options.md#{key})"
+            )
+    return Scope(options.target, options.python_kernels == "allow")
 
 
 def _by_input(shapes: Any, count: int) -> list[tuple[int, ...]]:

@@ -1,12 +1,11 @@
 """The operators that the NPU takes out of the box: one module per family.
 
 A module holds the constraints of its operators, their lowerings, and `SUPPORT`, what both are
-registered with. The modules are registered together through the hook that plugins use.
+registered with. The built-in plugin gives them all through the hook that plugins use.
 """
 
 from collections.abc import Iterable
 
-from furiosa_ep.partitioner.hookspecs import hookimpl
 from furiosa_ep.partitioner.operators import (
     arithmetic,
     borders,
@@ -45,7 +44,6 @@ FAMILIES = (
 )
 
 
-@hookimpl
-def furiosa_operators() -> Iterable[OperatorSupport]:
+def operators() -> Iterable[OperatorSupport]:
     """Every built-in operator."""
     return tuple(support for family in FAMILIES for support in family.SUPPORT)

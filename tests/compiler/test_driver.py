@@ -13,7 +13,7 @@ from furiosa_ep.compiler.driver import CompiledPartition, partition_model
 from furiosa_ep.compiler.errors import CompileError, InternalError
 from furiosa_ep.device_emulator import Executable
 from furiosa_ep.options import Options
-from furiosa_ep.partitioner.plugins import Registry
+from furiosa_ep.partitioner.registry import Registry
 from furiosa_ep.partitioner.support import OperatorSupport
 from furiosa_ep.program import Program
 from tests.compiler.partitions import compile_and_run, extract, run_on_cpu

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import onnx.parser
 
 from furiosa_ep.graph import Graph, Node
-from furiosa_ep.partitioner.plugins import Registry
+from furiosa_ep.partitioner.plugins import registry
+from furiosa_ep.partitioner.registry import Registry
 from furiosa_ep.partitioner.support import Constraint, NodeUnit, OperatorSupport
 
 CONSTANTS = """
@@ -56,4 +57,5 @@ def registry_of(*names: str, constraints: tuple[Constraint, ...] = ()) -> Regist
         for name in names
     ]
     entries += [OperatorSupport(name, lower_nothing, owner="test") for name in borders]
-    return Registry({(entry.domain, entry.op_type): (entry,) for entry in entries})
+    table = {(entry.domain, entry.op_type): (entry,) for entry in entries}
+    return Registry(table, named=registry().named)

@@ -9,7 +9,7 @@ import pytest
 
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner.partition import collected_reports, partition_graph, partition_model
-from furiosa_ep.partitioner.plugins import Registry
+from furiosa_ep.partitioner.registry import Registry, Scope
 from furiosa_ep.partitioner.report import Report
 from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit, OperatorSupport
 
@@ -88,7 +88,7 @@ def test_borders_without_a_neighbour_are_not_worth_it() -> None:
     report = partition_graph(subject, POOLS)
     assert report.partitions == ()
     assert {row.code for row in report.rows} == {DeclineCode.COST}
-    assert partition_graph(subject, POOLS, claim_all=True).partitions == ((0, 1),)
+    assert partition_graph(subject, POOLS, claim="all").partitions == ((0, 1),)
 
 
 @pytest.mark.parametrize(("count", "claimed"), [(1, False), (2, True)])
@@ -147,8 +147,8 @@ def test_shape_arithmetic_with_a_reader_on_the_cpu_is_declined_with_its_other_re
 
 def test_shape_arithmetic_alone_is_on_the_cpu() -> None:
     subject = graph("y = Shape(x)", outputs="int64[4] y")
-    for claim_all in (False, True):
-        assert partition_graph(subject, POOLS, claim_all=claim_all).partitions == ()
+    for claim in ("profitable", "all"):
+        assert partition_graph(subject, POOLS, claim=claim).partitions == ()
 
 
 def test_disabled_operators_stay_on_the_cpu() -> None:
@@ -192,7 +192,9 @@ def test_a_float_model_has_no_partition(body: str) -> None:
 
 def test_an_exception_in_a_lookup_declines_as_internal() -> None:
     class Broken(Registry):
-        def support(self, unit: NodeUnit, graph: Graph) -> OperatorSupport | Decline:
+        def support(
+            self, unit: NodeUnit, graph: Graph, scope: Scope | None = None
+        ) -> OperatorSupport | Decline:
             raise RuntimeError("oops")
 
     report = partition_graph(graph(pool("x", "y")), Broken(POOLS.operators))

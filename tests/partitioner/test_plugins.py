@@ -12,8 +12,10 @@ import pytest
 
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner import plugins
+from furiosa_ep.partitioner.descriptors import PluginInfo
 from furiosa_ep.partitioner.hookspecs import hookimpl
-from furiosa_ep.partitioner.plugins import BUILT_IN, build_registry, registry
+from furiosa_ep.partitioner.plugins import build_registry, registry
+from furiosa_ep.partitioner.report import BUILT_IN
 from furiosa_ep.partitioner.support import (
     Decline,
     DeclineCode,
@@ -26,13 +28,22 @@ from furiosa_ep.partitioner.units import node_units
 from .graphs import graph, lower_nothing, registry_of
 
 
-def plugin(*entries: Any) -> object:
+def plugin(*entries: Any, name: str = "any") -> object:
     class Plugin:
+        @hookimpl
+        def furiosa_plugin(self) -> PluginInfo:
+            return PluginInfo(name, "1.0")
+
         @hookimpl
         def furiosa_operators(self) -> Iterable[Any]:
             return entries
 
     return Plugin()
+
+
+@hookimpl
+def info() -> PluginInfo:
+    return PluginInfo("any", "1.0")
 
 
 def support(op_type: str = "Det", **changes: Any) -> OperatorSupport:
@@ -110,10 +121,22 @@ def test_equal_priority_is_an_error_that_names_both_and_leaves_the_later_out(
     [
         (plugin("no descriptor"), "expected OperatorSupport, found str"),
         (
-            types.SimpleNamespace(furiosa_operators=hookimpl(lambda: 1 / 0)),
+            types.SimpleNamespace(furiosa_plugin=info, furiosa_operators=hookimpl(lambda: 1 / 0)),
             "ZeroDivisionError",
         ),
-        (types.SimpleNamespace(furiosa_kernelz=hookimpl(lambda: ())), "furiosa_kernelz"),
+        (
+            types.SimpleNamespace(furiosa_plugin=info, furiosa_kernelz=hookimpl(lambda: ())),
+            "unknown hook furiosa_kernelz",
+        ),
+        (
+            types.SimpleNamespace(furiosa_operators=hookimpl(lambda: (support(),))),
+            "no hook furiosa_plugin",
+        ),
+        (types.SimpleNamespace(furiosa_plugin=hookimpl(lambda: 1)), "expected PluginInfo"),
+        (
+            types.SimpleNamespace(furiosa_plugin=hookimpl(lambda: PluginInfo("any", "1", 99))),
+            "version 99 of the plugin API, this furiosa-ep has version 1",
+        ),
     ],
 )
 def test_a_broken_plugin_is_left_out_and_reported_once_by_name(
@@ -151,7 +174,7 @@ def test_entry_points_are_found_and_a_failing_import_is_reported(
     ]
 
 
-entry_point_plugin = plugin(support())
+entry_point_plugin = plugin(support(), name="here")
 
 
 def test_the_first_constraint_that_fails_is_the_reason() -> None:

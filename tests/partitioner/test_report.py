@@ -56,9 +56,11 @@ def test_json_holds_summary_share_partitions_and_nodes(report: Report) -> None:
         "unit": "Det2(bp)",
         "provider": "CPUExecutionProvider",
         "partition": None,
+        "plugin": "",
+        "python_kernels": [],
         "code": "not-registered",
         "reason": "No plugin supports Det2.",
-        "mend": "Replace the operator, or teach the NPU in a plugin (docs/plugins.md).",
+        "mend": "Replace the operator, or teach the NPU in a plugin (docs/plugins).",
     }
 
 
@@ -67,7 +69,7 @@ def test_the_table_shows_each_node_and_each_reason_once(report: Report) -> None:
     assert lines[0].split() == ["node", "operator", "where", "why"]
     assert lines[5].split(None, 2)[0] == "4"
     assert lines[5].endswith("Det2              CPU    not-registered [1]")
-    assert lines[2].split()[-2:] == ["NPU", "0"]
+    assert lines[2].split()[-4:] == ["NPU", "0", "by", "test"]
     assert lines.count("    Det2(bp)") == 1
     assert lines[-1] == report.summary()
     assert str(report) == report.table()

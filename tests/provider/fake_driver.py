@@ -20,6 +20,7 @@ import furiosa_ep.compiler
 from furiosa_ep.device_emulator.library import checksum
 from furiosa_ep.graph import Graph
 from furiosa_ep.options import Options
+from furiosa_ep.partitioner.registry import Scope
 from furiosa_ep.program import Binding, Command, DType, Program, Storage, Tensor
 
 _CODES = {"Add": 2, "Mul": 4, "Neg": 8, "Abs": 9}
@@ -66,7 +67,7 @@ class Report:
         return f"fake: {claimed} of {self.total} nodes in {len(self.partitions)} partitions"
 
 
-def partition_model(model: bytes, options: Options) -> Report:
+def partition_model(model: bytes, options: Options, scope: Scope) -> Report:
     _fail("partition")
     proto = onnx.load_model_from_string(model)
     behaviour.models.append(proto)
@@ -87,7 +88,7 @@ def partition_model(model: bytes, options: Options) -> Report:
 class CompiledPartition:
     """The Programs of one fused graph, one command per node."""
 
-    def __init__(self, model: bytes, options: Options) -> None:
+    def __init__(self, model: bytes, scope: Scope) -> None:
         _fail("compile")
         self._graph = Graph.from_bytes(model)
         # The initializers are only there now.

@@ -24,14 +24,21 @@ def test_values() -> None:
             "summary": "off",
         }
     )
-    assert parsed == Options("all", frozenset({"Conv", "com.microsoft:QGemm"}), 1, "off")
+    assert parsed == Options(
+        claim="all",
+        disabled_ops=frozenset({"Conv", "com.microsoft:QGemm"}),
+        program_cache_size=1,
+        summary="off",
+    )
 
 
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
-        ("claim", "ALL", "one of profitable, all"),
-        ("claim", "", "one of profitable, all"),
+        ("claim", "", "a name of letters, digits, - and _"),
+        ("claim", "all of it", "a name of letters, digits, - and _"),
+        ("python_kernels", "yes", "one of decline, allow"),
+        ("target", "war/boy", "a name of letters, digits, - and _"),
         ("program_cache_size", "0", "an integer from 1 to 1000000"),
         ("program_cache_size", "1000001", "an integer from 1 to 1000000"),
         ("program_cache_size", "1.5", "an integer from 1 to 1000000"),

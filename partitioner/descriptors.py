@@ -1,0 +1,155 @@
+"""What plugins give beside operators and kernels; every descriptor is frozen.
+
+`owner` is filled in by the plugin manager.
+"""
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from furiosa_ep.device_emulator.target import Target
+from furiosa_ep.graph import DeviceGraph, Graph
+from furiosa_ep.partitioner.support import Builder, NodeUnit
+
+if TYPE_CHECKING:
+    import argparse
+
+API_VERSION = 1
+"""The version of the hooks and of all descriptors (docs/plugins/versioning.md)."""
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """What a plugin is."""
+
+    name: str
+    version: str
+    api_version: int = API_VERSION
+    """The version of the hooks that it was written for."""
+    targets: tuple[str, ...] = ()
+    """The targets that it is for, like `warboy`; none named: all."""
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """Another way to lower an operator: the one with the highest priority is taken.
+
+    That of an `OperatorSupport` counts with the priority of its support.
+    """
+
+    op_type: str
+    lower: Callable[[NodeUnit, Builder], None]
+    domain: str = ""
+    since: int = 1
+    until: int | None = None
+    priority: int = 0
+    kernels: tuple[str, ...] = ()
+    """The opcodes of the kernels that it emits calls of."""
+    owner: str = ""
+
+
+class Stage(enum.StrEnum):
+    """Where a pass runs: stages in this order, the passes of a stage by `before` and `after`."""
+
+    SIMPLIFY = "simplify"
+    """On what the lowerings have emitted: merges functions of one value, composes tables."""
+    FUSE = "fuse"
+    """Moves tables, residual additions and slices into the operations beside them."""
+    FINISH = "finish"
+    """On the graph that the code generator reads, but for what the pass changes."""
+
+
+@dataclass(frozen=True)
+class GraphPass:
+    """A rewrite of the device graph in place, with equal results.
+
+    That of a plugin works on a copy. It is kept where the copy is well formed and has the same
+    inputs and outputs; otherwise it is dropped with a warning.
+    """
+
+    name: str
+    run: Callable[[DeviceGraph], None]
+    stage: Stage = Stage.SIMPLIFY
+    before: tuple[str, ...] = ()
+    """Names of passes of the stage that run later, where they exist."""
+    after: tuple[str, ...] = ()
+    """Names of passes of the stage that run earlier, where they exist."""
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Says what the NPU gains by taking a node unit."""
+
+    name: str
+    gain: Callable[[NodeUnit, Graph, Target], float | None]
+    """In units of what a border of a partition costs; None leaves it to the model with the next
+    lower priority, at last to the built-in one."""
+    priority: int = 0
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A partition that may be taken."""
+
+    units: tuple[NodeUnit, ...]
+    """Connected with each other."""
+    graph: Graph
+    gain: float
+    """The sum over its units, by the cost models."""
+
+
+@dataclass(frozen=True)
+class PartitionSelection:
+    """Decides which partitions the NPU takes: a value of the provider option `claim`."""
+
+    name: str
+    takes: Callable[[Candidate], bool]
+    owner: str = ""
+
+
+class RangeCollector(Protocol):
+    """Collects the range of one value of a float model over all samples."""
+
+    def collect(self, array: npt.NDArray[np.float32]) -> None:
+        """Take note of the value in one sample."""
+
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest number that the quantized value has to hold."""
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """A way to find the ranges of activations: a value of `Preset.calibration`."""
+
+    name: str
+    collector: Callable[[], RangeCollector]
+    """Makes the collector of one value."""
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class CliCommand:
+    """A subcommand of `furiosa`."""
+
+    name: str
+    help: str
+    """One line for `furiosa --help`."""
+    configure: Callable[["argparse.ArgumentParser"], None]
+    """Declares its arguments."""
+    execute: Callable[["argparse.Namespace"], int]
+    """Runs it; gives the exit code."""
+    description: str = ""
+    split: Callable[[Sequence[str]], tuple[list[str], list[str]]] | None = None
+    """Divides the arguments into its own and those of a program that it runs, which `execute` finds
+    as `program`; None where all are its own."""
+    owner: str = ""
+
+
+Descriptor = Any
+"""One of the classes above, an OperatorSupport or a Kernel."""
