@@ -162,16 +162,21 @@ def test_entry_points_are_found_and_a_failing_import_is_reported(
         "entry_points",
         lambda **asked: group if asked == {"group": "furiosa_ep"} else [],
     )
-    registry.cache_clear()
+    _forget()
     try:
         found = registry()
         assert registry() is found
     finally:
-        registry.cache_clear()
+        _forget()
     assert supported(found.support(unit(), graph(""))).owner == "here"
     assert [record.message for record in caplog.records] == [
         "plugin 'gone' is left out: ModuleNotFoundError: No module named 'furiosa_no_such_module'"
     ]
+
+
+def _forget() -> None:
+    registry.cache_clear()
+    plugins.plugins.cache_clear()
 
 
 entry_point_plugin = plugin(support(), name="here")
