@@ -170,6 +170,31 @@ class Kernel:
             found[match[1]] = bool(match[2])
         return found
 
+    def check_call(self, dtypes: Sequence[str | None], attributes: Mapping[str, Any]) -> None:
+        """Check that a call with operands and a result of these dtypes fits the declaration.
+
+        Args:
+            dtypes: one each, the result's last; None for an operand that is absent.
+            attributes: by name.
+
+        Raises:
+            ValueError: where it does not; the message says what is expected.
+        """
+        where = f"kernel {self.opcode}"
+        if len(dtypes) != len(self.schema):
+            raise ValueError(f"{where}: {len(dtypes) - 1} operands, expected {self.operands}")
+        for one, dtype in zip(self.schema, dtypes, strict=True):
+            if dtype is None and not one.optional:
+                raise ValueError(f"{where}: operand {one.name} is missing")
+            if dtype is not None and dtype not in one.dtypes:
+                raise ValueError(
+                    f"{where}: {one.name} is {dtype}, expected {' or '.join(one.dtypes)}"
+                )
+        if set(attributes) != set(self.attribute_names):
+            raise ValueError(
+                f"{where}: attributes {sorted(attributes)}, expected {sorted(self.attribute_names)}"
+            )
+
     def native_for(self, isa: str) -> NativeKernel | None:
         """The native function for a machine with this instruction set, if there is one."""
         has = ("scalar", "neon") if isa == "neon" else ISAS[: ISAS.index(isa) + 1]

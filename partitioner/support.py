@@ -144,6 +144,23 @@ class Builder(Protocol):
         """Append an operation of the module furiosa_ep.graph.device's table; returns its output."""
         ...
 
+    def call(
+        self,
+        opcode: str,
+        inputs: Sequence[DeviceValue | None],
+        shape: Sequence[int],
+        dtype: Any = ...,
+        *,
+        params: Sequence[QuantParams | None] = (),
+        y_params: QuantParams | None = None,
+        **attributes: int | float,
+    ) -> DeviceValue:
+        """Append a call of a plugin's kernel; returns its output, U8 unless `dtype` is given.
+
+        `params` are the quantizations of the inputs, `y_params` that of the output.
+        """
+        ...
+
     def table(self, unit: NodeUnit, channel_axis: int | None = None, output: int = 0) -> Table:
         """The table of one output of a unit that is a function of one 8-bit input.
 

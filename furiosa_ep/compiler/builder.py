@@ -1,6 +1,7 @@
 """The builder that lowerings emit device operations with."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy.typing as npt
 from furiosa_ep.compiler.errors import CompileError, InternalError
 from furiosa_ep.compiler.shapes import check_shape
 from furiosa_ep.compiler.tables import TableSet, flip
-from furiosa_ep.graph import DeviceGraph, DeviceValue, Graph, Operation, Table
+from furiosa_ep.graph import DeviceGraph, DeviceValue, Graph, Operation, QuantParams, Table
+from furiosa_ep.kernels.kernel import Kernel
 from furiosa_ep.partitioner.support import NodeUnit, Operand
 from furiosa_ep.program import DType
 
@@ -19,9 +21,21 @@ _DTYPES = {dtype.numpy: dtype for dtype in DType}
 class GraphBuilder:
     """Collects the device graph of a partition; implements partitioner.support.Builder."""
 
-    def __init__(self, graph: Graph, input_shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Declare the partition's inputs, whose shapes are concrete."""
+    def __init__(
+        self,
+        graph: Graph,
+        input_shapes: Mapping[str, tuple[int, ...]],
+        kernels: Mapping[str, Kernel] = MappingProxyType({}),
+    ) -> None:
+        """Declare the partition's inputs, whose shapes are concrete.
+
+        Args:
+            graph: the partition.
+            input_shapes: those of its inputs.
+            kernels: what lowerings may call, by opcode.
+        """
         self.graph = graph
+        self._kernels = kernels
         self.device = DeviceGraph()
         self.label = "inputs"
         """The unit that is being lowered, for names and errors."""
@@ -111,6 +125,43 @@ class GraphBuilder:
             Operation(kind, list(inputs), [output], attributes, self.label)
         )
         return output
+
+    def call(
+        self,
+        opcode: str,
+        inputs: Sequence[DeviceValue | None],
+        shape: Sequence[int],
+        dtype: Any = ...,
+        *,
+        params: Sequence[QuantParams | None] = (),
+        y_params: QuantParams | None = None,
+        **attributes: int | float,
+    ) -> DeviceValue:
+        """Append a call of a plugin's kernel and return its output; `dtype` is U8 by default.
+
+        Raises:
+            InternalError: where operands or attributes do not fit the kernel's declaration.
+        """
+        kernel = self._kernels.get(opcode)
+        if kernel is None:
+            raise InternalError(f"unit {self.label!r} calls kernel {opcode}, which no plugin has")
+        dtype = DType.U8 if dtype is ... else DType(dtype)
+        try:
+            dtypes = [None if value is None else value.dtype.name.lower() for value in inputs]
+            kernel.check_call([*dtypes, dtype.name.lower()], attributes)
+        except ValueError as error:
+            raise InternalError(f"unit {self.label!r}: {error}") from error
+        return self.emit(
+            "Call",
+            inputs,
+            shape,
+            dtype,
+            signed=y_params is not None and y_params.signed,
+            kernel=kernel,
+            params=(*params, *[None] * (len(inputs) - len(params))),
+            y_params=y_params,
+            values=dict(attributes),
+        )
 
     def table(self, unit: NodeUnit, channel_axis: int | None = None, output: int = 0) -> Table:
         """The table of a unit that is a function of one 8-bit input, as the CPU provider has it."""

@@ -98,7 +98,7 @@ class CompiledPartition:
             name: tuple(int(dim) for dim in shape)
             for name, shape in zip(graph.inputs, input_shapes, strict=True)
         }
-        device = lower(graph, self._steps, shapes)
+        device = lower(graph, self._steps, shapes, self._registry.kernels)
         optimize(device)
         program = generate(device, graph.inputs, graph.outputs, allocate)
         self._registry.notify("furiosa_compiled", program=program)

@@ -7,6 +7,7 @@ from furiosa_ep.compiler.builder import GraphBuilder
 from furiosa_ep.compiler.errors import CompileError, InternalError
 from furiosa_ep.compiler.folding import fold, fold_shape
 from furiosa_ep.graph import DeviceGraph, Graph, Node
+from furiosa_ep.kernels.kernel import Kernel
 from furiosa_ep.partitioner.descriptors import Lowering
 from furiosa_ep.partitioner.registry import Registry, Scope
 from furiosa_ep.partitioner.shape_arithmetic import SHAPE_READERS, shape_values
@@ -39,15 +40,18 @@ def steps(graph: Graph, registry: Registry, scope: Scope) -> tuple[Step, ...]:
 
 
 def lower(
-    graph: Graph, steps: Sequence[Step], input_shapes: Mapping[str, tuple[int, ...]]
+    graph: Graph,
+    steps: Sequence[Step],
+    input_shapes: Mapping[str, tuple[int, ...]],
+    kernels: Mapping[str, Kernel],
 ) -> DeviceGraph:
-    """The device graph of a partition for inputs of these shapes.
+    """The device graph of a partition for inputs of these shapes, by lowerings and `kernels`.
 
     Raises:
         CompileError: where shapes do not work out; says which unit and why.
         InternalError: where a lowering breaks the builder's rules.
     """
-    builder = GraphBuilder(graph, input_shapes)
+    builder = GraphBuilder(graph, input_shapes, kernels)
     for step in steps:
         builder.label = step.unit.label
         if step.lowering is not None:

@@ -45,6 +45,7 @@ OPCODE: Mapping[str, str] = {
     "ResizeNearest": "RESIZE_NEAREST",
     "ResizeLinear": "RESIZE_LINEAR",
     "Gather": "GATHER",
+    "Call": "CALL",
 }
 """The opcode that each kind computes with; the other kinds only move data."""
 

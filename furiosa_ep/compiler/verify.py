@@ -4,6 +4,7 @@ from furiosa_ep.compiler.errors import InternalError
 from furiosa_ep.compiler.opcodes import OPCODE
 from furiosa_ep.compiler.shapes import check_shape
 from furiosa_ep.graph import DeviceGraph, DeviceValue, Operation
+from furiosa_ep.kernels.kernel import Kernel
 from furiosa_ep.program import DType
 
 MOVEMENT = frozenset({"Reshape", "Transpose", "Slice", "Expand", "Concat", "Pad"})
@@ -51,9 +52,14 @@ def _check(operation: Operation, known: set[DeviceValue]) -> None:
 
 
 def _check_dtypes(operation: Operation) -> None:
-    (first, *_) = [value for value in operation.inputs if value is not None]
     output = operation.output
     kind = operation.kind
+    if kind == "Call":
+        dtypes = [None if value is None else value.dtype.name.lower() for value in operation.inputs]
+        kernel: Kernel = operation.attributes["kernel"]
+        kernel.check_call([*dtypes, output.dtype.name.lower()], operation.attributes["values"])
+        return
+    (first, *_) = [value for value in operation.inputs if value is not None]
     if kind in MOVEMENT:
         for value in operation.inputs:
             if value is not None and value.dtype != output.dtype:

@@ -31,6 +31,8 @@ Every kind with its inputs -> output, and its attributes:
 - Transpose: x -> same; perm
 - Slice: x -> same; starts, steps (one per axis; the output's shape tells the ends)
 - Concat: any number -> same; axis
+- Call: any number of any type -> any; kernel: Kernel, params (QuantParams or None per input),
+  y_params, values (the kernel's attributes)
 - Pad: x -> same; pads (begins then ends, not negative), value (stored)
 
 The formulas are those of the opcodes with the same names (docs/program.md).

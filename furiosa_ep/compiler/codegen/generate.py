@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from furiosa_ep.compiler.codegen import elementwise, images, matrices, movement  # register
+from furiosa_ep.compiler.codegen import calls, elementwise, images, matrices, movement  # register
 from furiosa_ep.compiler.codegen.constants import Allocate
 from furiosa_ep.compiler.codegen.emitter import Emitter
 from furiosa_ep.compiler.codegen.layout import plan_layout
@@ -12,7 +12,7 @@ from furiosa_ep.compiler.memory_plan import plan_memory
 from furiosa_ep.graph import DeviceGraph, Operation
 from furiosa_ep.program import Binding, Program
 
-__all__ = ["elementwise", "generate", "images", "matrices", "movement"]
+__all__ = ["calls", "elementwise", "generate", "images", "matrices", "movement"]
 
 
 def generate(

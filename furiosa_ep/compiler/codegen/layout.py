@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from furiosa_ep.compiler.codegen.views import Buffer, Shape, View
 from furiosa_ep.compiler.opcodes import CHANNELS_LAST, ELEMENTWISE, operand
 from furiosa_ep.graph import DeviceGraph, DeviceValue, Operation
+from furiosa_ep.kernels.kernel import Kernel
 from furiosa_ep.program import Storage
 
 _INVERTIBLE = frozenset({"Reshape", "Transpose"})
@@ -93,7 +94,7 @@ def _order(operation: Operation, layout: Layout) -> Shape:
         kind in ("Quantize", "Lookup") and output in layout.channels_last and rank >= 3
     ):
         return channels_last_order(rank)
-    if kind in ("MatMul", "Reduce"):
+    if kind in ("MatMul", "Reduce") or (kind == "Call" and _is_row_major(operation)):
         return natural
     inputs = [value for value in operation.inputs if value is not None]
     largest = max(inputs, key=lambda value: (value.constant is None, _elements(value)))
@@ -107,6 +108,11 @@ def _order(operation: Operation, layout: Layout) -> Shape:
         moved = dense.reshape(output.shape) if kind == "Reshape" else None
         return natural if moved is None else moved.memory_order()
     return order if len(order) == rank else natural
+
+
+def _is_row_major(call: Operation) -> bool:
+    kernel: Kernel = call.attributes["kernel"]
+    return not kernel.strided or all(value is None for value in call.inputs)
 
 
 def _elements(value: DeviceValue) -> int:
