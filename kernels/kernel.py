@@ -126,6 +126,7 @@ class Kernel:
     workspace: int | Callable[[Shapes], int] = 0
     """Bytes of working memory for each call, 64-byte aligned: a number, or by the shapes."""
     cost: Callable[[Shapes], KernelCost] | None = None
+    """What a call takes on the device, by the shapes."""
     cases: Callable[[int, np.random.Generator], Iterable[KernelCase]] | None = None
     """Calls with sizes around a number, to check native functions against the reference."""
     priority: int = 0

@@ -27,7 +27,9 @@ class PluginInfo:
     """What a plugin is."""
 
     name: str
+    """That of its entry point."""
     version: str
+    """Of the plugin, for people."""
     api_version: int = API_VERSION
     """The version of the hooks that it was written for."""
     targets: tuple[str, ...] = ()
@@ -42,11 +44,17 @@ class Lowering:
     """
 
     op_type: str
+    """The operator, as its support names it."""
     lower: Callable[[NodeUnit, Builder], None]
+    """Emits the device operations of a unit."""
     domain: str = ""
+    """The operator's domain; "" for ONNX's own."""
     since: int = 1
+    """The lowest opset of the domain that `lower` is for."""
     until: int | None = None
+    """The highest one; None where all later opsets are fine."""
     priority: int = 0
+    """Of several lowerings the highest one is taken."""
     kernels: tuple[str, ...] = ()
     """The opcodes of the kernels that it emits calls of."""
     owner: str = ""
@@ -72,8 +80,11 @@ class GraphPass:
     """
 
     name: str
+    """Unique among all plugins."""
     run: Callable[[DeviceGraph], None]
+    """Changes the graph in place."""
     stage: Stage = Stage.SIMPLIFY
+    """Where it runs."""
     before: tuple[str, ...] = ()
     """Names of passes of the stage that run later, where they exist."""
     after: tuple[str, ...] = ()
@@ -86,10 +97,12 @@ class CostModel:
     """Says what the NPU gains by taking a node unit."""
 
     name: str
+    """Unique among all plugins."""
     gain: Callable[[NodeUnit, Graph, Target], float | None]
     """In units of what a border of a partition costs; None leaves it to the model with the next
     lower priority, at last to the built-in one."""
     priority: int = 0
+    """The highest one is asked first; the built-in model has 0."""
     owner: str = ""
 
 
@@ -100,6 +113,7 @@ class Candidate:
     units: tuple[NodeUnit, ...]
     """Connected with each other."""
     graph: Graph
+    """The whole graph."""
     gain: float
     """The sum over its units, by the cost models."""
 
@@ -109,6 +123,7 @@ class PartitionSelection:
     """Decides which partitions the NPU takes: a value of the provider option `claim`."""
 
     name: str
+    """The value of the option."""
     takes: Callable[[Candidate], bool]
     owner: str = ""
 
@@ -128,6 +143,7 @@ class Calibrator:
     """A way to find the ranges of activations: a value of `Preset.calibration`."""
 
     name: str
+    """The value of `calibration`."""
     collector: Callable[[], RangeCollector]
     """Makes the collector of one value."""
     owner: str = ""
@@ -138,6 +154,7 @@ class CliCommand:
     """A subcommand of `furiosa`."""
 
     name: str
+    """As it is called: `furiosa NAME`."""
     help: str
     """One line for `furiosa --help`."""
     configure: Callable[["argparse.ArgumentParser"], None]
@@ -145,6 +162,7 @@ class CliCommand:
     execute: Callable[["argparse.Namespace"], int]
     """Runs it; gives the exit code."""
     description: str = ""
+    """For `furiosa NAME --help`."""
     split: Callable[[Sequence[str]], tuple[list[str], list[str]]] | None = None
     """Divides the arguments into its own and those of a program that it runs, which `execute` finds
     as `program`; None where all are its own."""

@@ -213,11 +213,13 @@ class OperatorSupport:
     """One operator that the NPU takes: what is claimed is lowered by the same entry."""
 
     op_type: str
+    """As models write it."""
     lower: Callable[[NodeUnit, Builder], None] | None = None
     """Emits the device operations of a unit; None where a `Lowering` does."""
     constraints: tuple[Constraint, ...] = ()
     """Checked in order; the first that fails is the reason."""
     domain: str = ""
+    """The operator's domain; "" for ONNX's own."""
     since: int = 1
     """The lowest opset of the domain with the semantics that `lower` implements."""
     until: int | None = None

@@ -14,7 +14,7 @@ from furiosa_ep.cli.main import main
 from furiosa_ep.cli.selftest import tiny_model
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RUNNABLE = ("README.md", "docs/cli.md", "docs/quantization.md")
 """Pages whose examples run as they stand, from the first to the last."""
 

@@ -1,4 +1,4 @@
-"""The package that docs/plugins.md describes, installed and used by a program."""
+"""The operator that docs/plugins describes, as an installed package used by a program."""
 
 import os
 import re
@@ -27,12 +27,23 @@ cpu = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
 np.testing.assert_array_equal(npu.run(None, feed)[0], cpu.run(None, feed)[0])
 """
 
+INFO = """
+from furiosa_ep.plugin import PluginInfo
+
+@hookimpl
+def furiosa_plugin():
+    return PluginInfo("mod", "1.0")
+"""
+
 
 def test_the_documented_plugin_works_when_installed(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    docs = ROOT / "docs" / "plugins"
+    page = (docs / "hooks" / "furiosa_operators.md").read_text(encoding="utf-8")
+    _, _, example = page.partition("## Example")
+    code = re.findall(r"```python\n(.*?)```", example, re.DOTALL)[0]
+    text = (docs / "README.md").read_text(encoding="utf-8")
     (entry_points,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    (tmp_path / "mod_plugin.py").write_text(code)
+    (tmp_path / "mod_plugin.py").write_text(code + INFO)
     metadata = tmp_path / "mod_plugin-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mod-plugin\nVersion: 1.0\n")
