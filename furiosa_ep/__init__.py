@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from furiosa_ep.device_emulator.library import LibraryError
     from furiosa_ep.explanation import explain
     from furiosa_ep.options import OptionError, Options
+    from furiosa_ep.program.files import get_include
     from furiosa_ep.provider.registration import (
         RegistrationError,
         get_ep_name,
@@ -39,6 +40,7 @@ __all__ = [
     "explain",
     "get_ep_name",
     "get_ep_names",
+    "get_include",
     "get_library_path",
     "register",
     "unregister",
@@ -53,6 +55,7 @@ _MODULES = {
     "explain": "furiosa_ep.explanation",
     "get_ep_name": "furiosa_ep.provider.registration",
     "get_ep_names": "furiosa_ep.provider.registration",
+    "get_include": "furiosa_ep.program.files",
     "get_library_path": "furiosa_ep.provider.registration",
     "register": "furiosa_ep.provider.registration",
     "unregister": "furiosa_ep.provider.registration",

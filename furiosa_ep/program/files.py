@@ -13,3 +13,8 @@ def package_file(*parts: str) -> Path:
     package = sys.modules[__name__.partition(".")[0]]
     candidates = [Path(folder).joinpath(*parts) for folder in package.__path__]
     return next((path for path in candidates if path.exists()), candidates[0])
+
+
+def get_include() -> str:
+    """The folder of furiosa_ep.h, for the compilers of kernels in C and C++."""
+    return str(package_file("include"))

@@ -32,6 +32,7 @@ def test_conventional_names() -> None:
     assert furiosa_ep.get_ep_name() == "FuriosaProvider"
     assert furiosa_ep.get_ep_names() == ["FuriosaProvider"]
     assert Path(furiosa_ep.get_library_path()).is_absolute()
+    assert Path(furiosa_ep.get_include(), "furiosa_ep.h").is_file()
 
 
 def test_provider_and_package_have_one_version(driver: Behaviour) -> None:
