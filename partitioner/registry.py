@@ -59,6 +59,11 @@ class Scope:
     quarantine: dict[str, str] = field(default_factory=dict)
     """Plugins that have failed in this session, and how."""
 
+    @property
+    def variant(self) -> int:
+        """A number that is equal for scopes, within a process, that compile alike."""
+        return hash((self.target, frozenset(self.quarantine)))
+
     def leave_out(self, plugin: str, what: str) -> None:
         """Use nothing of a plugin from now on, and report why.
 

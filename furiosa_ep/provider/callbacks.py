@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from furiosa_ep.compiler.driver import CompiledPartition
     from furiosa_ep.partitioner.registry import Scope
 
-COMPILER_VERSION = 2
+COMPILER_VERSION = 3
 
 _log = logging.getLogger(__name__)
 
@@ -170,8 +170,9 @@ class CompilerCallbacks:
     def _partition(self, session: int, model: int, size: int, reply: int) -> None:
         from furiosa_ep.compiler import driver
 
-        report = driver.partition_model(ctypes.string_at(model, size), *self._sessions[session])
-        words = array.array("q")
+        options, scope = self._sessions[session]
+        report = driver.partition_model(ctypes.string_at(model, size), options, scope)
+        words = array.array("q", [scope.variant])
         for partition in report.partitions:
             words.append(len(partition))
             words.extend(partition)

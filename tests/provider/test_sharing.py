@@ -12,7 +12,6 @@ from onnx import helper
 from tests.provider.fake_driver import Behaviour
 from tests.provider.models import model
 
-PROVIDERS = ["FuriosaProvider", "CPUExecutionProvider"]
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
@@ -28,10 +27,11 @@ def weighted(weight: float, rows: int | str = 3, shift: float = 0.0) -> bytes:
     return model(nodes, {"x": (rows, 4)}, {"y": (rows, 4)}, constants)
 
 
-def session(data: bytes) -> ort.InferenceSession:
+def session(data: bytes, **own: str) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(data, options, providers=PROVIDERS)
+    providers = [("FuriosaProvider", own), "CPUExecutionProvider"]
+    return ort.InferenceSession(data, options, providers=providers)
 
 
 def result(one: ort.InferenceSession, x: np.ndarray = X) -> np.ndarray:
@@ -64,6 +64,12 @@ def test_models_that_differ_in_a_constant_or_a_shape_do_not_share(driver: Behavi
     expected += [expected[0] + 1, expected[0][:1]]
     for one, values, rows in zip(sessions, expected, (3, 3, 3, 1), strict=True):
         np.testing.assert_array_equal(result(one, X[:rows]), values)
+
+
+def test_sessions_for_other_targets_do_not_share(driver: Behaviour) -> None:
+    sessions = [session(weighted(2), target=target) for target in ("warboy", "warboy-2pe")]
+    assert len(driver.programs) == 2
+    np.testing.assert_array_equal(result(sessions[0]), result(sessions[1]))
 
 
 def test_open_shapes_share_the_partition_and_its_programs(driver: Behaviour) -> None:

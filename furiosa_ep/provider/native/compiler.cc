@@ -96,7 +96,9 @@ PartitionPlan partition(const CompilerHandle& session, const std::string& model,
     std::vector<int64_t> words(bytes.size() / sizeof(int64_t));
     if (!words.empty()) std::memcpy(words.data(), bytes.data(), words.size() * sizeof(int64_t));
     std::vector<bool> taken(node_count);
-    for (size_t at = 0; at < words.size();) {
+    if (words.empty()) throw Error("the compiler gave a broken plan");
+    plan.variant = words.front();
+    for (size_t at = 1; at < words.size();) {
       const auto size = static_cast<size_t>(words[at++]);
       if (size == 0 || size > words.size() - at)
         throw Error("the compiler gave a broken partition");

@@ -35,6 +35,7 @@ class CompilerHandle {
 };
 
 struct PartitionPlan {
+  int64_t variant = 0;                          // equal partitions of equal ones compile alike
   std::vector<std::vector<size_t>> partitions;  // node indices
   std::string summary;
 };

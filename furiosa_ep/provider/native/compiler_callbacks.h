@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-#define FURIOSA_COMPILER_VERSION 2
+#define FURIOSA_COMPILER_VERSION 3
 
 // Takes what a callback has to say; valid until the callback returns. Bytes are used before
 // furiosa_reply_bytes returns, which is 0, or not 0 where they were refused: the callback then
@@ -36,7 +36,8 @@ typedef struct FuriosaCompiler {
   // A session begins: reads its options.
   int32_t (*open)(const char* const* keys, const char* const* values, uint64_t count,
                   FuriosaSettings* settings, uint64_t* session, FuriosaReply* reply);
-  // Bytes: int64 per partition its number of nodes and their indices. Text: the summary line.
+  // Bytes: an int64 that tells apart sessions which compile equal partitions differently, then
+  // int64 per partition its number of nodes and their indices. Text: the summary line.
   int32_t (*partition)(uint64_t session, const void* model, uint64_t size, FuriosaReply* reply);
   // Bytes: the Program if it is the same for all runs, otherwise none. The model's external data
   // may be read during the call only. `shapes` are those of the inputs: each as its rank and its

@@ -48,10 +48,12 @@ std::vector<int64_t> shape_words(const Ort& ort, std::span<const ort::ValueInfo*
 }
 
 // Stands for all that the Program of a partition depends on.
-Digest digest_of(std::string_view content, std::span<const std::span<const std::byte>> constants,
+Digest digest_of(int64_t variant, std::string_view content,
+                 std::span<const std::span<const std::byte>> constants,
                  std::span<const int64_t> shapes) {
   ContentHash hash;
   hash.add(isa_name(active_isa()));
+  hash.add(std::span<const int64_t>(&variant, 1));
   hash.add(content);
   for (const std::span<const std::byte> one : constants) hash.add(one);
   hash.add(shapes);
@@ -154,6 +156,7 @@ void ExecutionProvider::get_capability(const ort::Graph* graph, ort::GraphSuppor
     claim(partition, support);
   }
   summary_ = std::move(planned.summary);
+  variant_ = planned.variant;
   // Nothing that comes later would log it.
   if (planned.partitions.empty() && ort.version < kApiWithInitializationEnd) report();
 }
@@ -195,7 +198,7 @@ std::unique_ptr<FusedNode> ExecutionProvider::compile(const ort::Graph* graph,
   try {
     std::vector<std::span<const std::byte>> constants;
     const std::string content = write_model(ort, graph, nodes, inputs, outputs, &constants);
-    const Digest source = digest_of(content, constants, shapes);
+    const Digest source = digest_of(variant_, content, constants, shapes);
     std::optional<CompiledPartition> compiled = compiler::find_compiled(source);
     if (!compiled.has_value()) {
       const std::string model = write_model(ort, graph, nodes, inputs, outputs);

@@ -33,6 +33,7 @@ class ExecutionProvider final : public ort::Ep {
   std::exception_ptr failure_;
 
   const std::shared_ptr<Session> session_;
+  int64_t variant_ = 0;  // of the plan
   std::string summary_;  // not logged yet
 };
 
