@@ -16,6 +16,7 @@ from furiosa_ep.graph import (
     QuantParams,
     Table,
 )
+from furiosa_ep.kernels.cases import random_tensor
 from furiosa_ep.kernels.kernel import (
     Kernel,
     KernelCase,
@@ -115,6 +116,7 @@ __all__ = [
     "quantize",
     "quantized_inputs",
     "quantized_output",
+    "random_tensor",
     "rank",
     "representable",
     "same_dtype",

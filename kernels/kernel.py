@@ -40,6 +40,18 @@ class KernelTensor(NamedTuple):
     scale: np.float32 = np.float32(1)
     zero_point: int = 0
 
+    def dequantized(self) -> npt.NDArray[np.float32]:
+        """The real values of an 8-bit tensor, as DequantizeLinear gives them."""
+        from furiosa_ep.kernels.reference.elementwise import dequantize
+
+        return dequantize(self.array, float(self.scale), self.zero_point)
+
+    def quantized(self, values: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """What QuantizeLinear makes of real values for this 8-bit tensor."""
+        from furiosa_ep.kernels.reference.elementwise import quantize
+
+        return quantize(np.asarray(values, np.float32), float(self.scale), self.zero_point)
+
 
 @dataclass(frozen=True)
 class KernelFrame:
