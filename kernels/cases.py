@@ -1,6 +1,7 @@
 """Tensors for `Kernel.cases`: calls that hold native functions against the reference."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,15 +41,13 @@ def random_tensor(
     array = _values(random, tuple(shape), np.dtype(_DTYPES[dtype]))
     if dtype != "u8":
         return KernelTensor(array)
-    zero_point = int(random.choice([0, 128, 255, random.integers(256)]))
+    zero_point = int(random.choice([0, 128, 255, int(random.integers(256))]))
     if random.random() < _PLAIN_SHARE:
         array[...] = random.choice([zero_point, 0, 255])
     return KernelTensor(array, np.float32(2.0 ** random.uniform(-9, 1)), zero_point)
 
 
-def _values(
-    random: np.random.Generator, shape: tuple[int, ...], dtype: "np.dtype[np.generic]"
-) -> Array:
+def _values(random: np.random.Generator, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> Array:
     if dtype.kind == "f":
         return random.normal(0, 4, shape).astype(dtype)
     if dtype.kind == "b":
