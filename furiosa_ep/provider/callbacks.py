@@ -220,9 +220,12 @@ def _scope(options: Options) -> "Scope":
         ("claim", options.claim, Options.claim, "furiosa_selections"),
         ("target", options.target, Options.target, "furiosa_targets"),
     ):
-        if value != default and value not in registry().named(hook):
+        if value == default:
+            continue
+        offered = registry().named(hook)
+        if offered and value not in offered:  # nothing is offered without the built-in plugin
             raise OptionError(
-                f"option {key!r}={value!r}: expected one of {', '.join(registry().named(hook))} "
+                f"option {key!r}={value!r}: expected one of {', '.join(offered)} "
                 f"(docs/options.md#{key})"
             )
     return Scope(options.target, options.python_kernels == "allow")

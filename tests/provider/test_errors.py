@@ -23,6 +23,8 @@ def create(options: dict[str, str], model: bytes = b"") -> ort.InferenceSession:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"claim": "ALL"}, "'claim'='ALL': expected one of profitable, all"),
+        ({"target": "renegade"}, "'target'='renegade': expected one of warboy, warboy-2pe"),
         ({"clame": "all"}, "'clame'='all': no such option of FuriosaProvider, expected one of cl"),
         ({"claim": "some"}, "'claim'='some': expected one of profitable, all"),
         ({"program_cache_size": "0"}, "expected an integer from 1 to 1000000"),
