@@ -53,6 +53,8 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
         ctypes.c_int,
         [ctypes.c_void_p, _Pointers, ctypes.c_size_t, _Pointers, ctypes.c_size_t],
     ),
+    "furiosa_kernel_register": (ctypes.c_int, [ctypes.c_void_p]),
+    "furiosa_kernel_unregister": (ctypes.c_int, [ctypes.c_void_p]),
     "furiosa_program_command_count": (ctypes.c_size_t, [ctypes.c_void_p]),
     "furiosa_program_profile": (
         ctypes.c_int,

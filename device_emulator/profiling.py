@@ -18,6 +18,7 @@ class CommandTime:
     index: int
     """Its place among the commands."""
     opcode: str
+    """For CALL that of the kernel."""
     name: str
     """The ONNX nodes that it came from."""
     shapes: tuple[tuple[int, ...] | None, ...]
@@ -45,7 +46,8 @@ def profile_commands(
     for index, (command, time) in enumerate(zip(parsed.commands, times, strict=True)):
         shapes = tuple(None if one is None else dims[one] for one in command.operands)
         work = _multiply_accumulates(command.opcode, shapes)
-        measured.append(CommandTime(index, command.opcode, command.name, shapes, work, time))
+        opcode = parsed.kernel(command) if command.opcode == "CALL" else command.opcode
+        measured.append(CommandTime(index, opcode, command.name, shapes, work, time))
     return measured
 
 

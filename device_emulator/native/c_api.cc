@@ -5,6 +5,7 @@
 
 #include "device_emulator/native/checksum.h"
 #include "device_emulator/native/executor.h"
+#include "device_emulator/native/kernel_registry.h"
 #include "device_emulator/native/spinning_pool.h"
 #include "furiosa_ep/include/furiosa_ep.h"
 #include "kernels/native/isa.h"
@@ -156,6 +157,20 @@ furiosa_status furiosa_program_profile(const furiosa_program* program, const voi
       program->executable->profile({inputs, input_count}, {outputs, output_count}, pool,
                                    {nanoseconds, commands});
     }
+  });
+}
+
+furiosa_status furiosa_kernel_register(const furiosa_kernel* kernel) noexcept {
+  return guarded([&] {
+    require(kernel != nullptr, "kernel is NULL");
+    furiosa::kernel_registry().add(*kernel);
+  });
+}
+
+furiosa_status furiosa_kernel_unregister(const furiosa_kernel* kernel) noexcept {
+  return guarded([&] {
+    require(kernel != nullptr, "kernel is NULL");
+    furiosa::kernel_registry().remove(*kernel);
   });
 }
 

@@ -35,7 +35,9 @@ void CommandReader::fail(const std::string& reason) const {
 }
 
 uint32_t CommandReader::index(std::string_view operand) const {
-  return record_.operands[position(schema_.operands, operand, schema_.name)];
+  const size_t found = position(schema_.operands, operand, schema_.name);
+  // The result is the last one, whatever number of others a variadic operand has.
+  return found + 1 == schema_.operands.size() ? record_.operands.back() : record_.operands[found];
 }
 
 const Tensor* CommandReader::find(std::string_view operand) const {

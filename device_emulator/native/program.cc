@@ -98,16 +98,6 @@ bool checked_elements(std::span<const int64_t> dims, int64_t* elements) {
   return true;
 }
 
-bool accepts(std::string_view dtypes, DType dtype) {
-  const std::string_view name = dtype_name(dtype);
-  while (!dtypes.empty()) {
-    const size_t bar = std::min(dtypes.find('|'), dtypes.size());
-    if (dtypes.substr(0, bar) == name) return true;
-    dtypes.remove_prefix(std::min(bar + 1, dtypes.size()));
-  }
-  return false;
-}
-
 }  // namespace
 
 size_t element_size(DType dtype) {
@@ -380,7 +370,7 @@ class ProgramParser {
         std::span(program_.operands_).subspan(entry.first_operand, entry.operand_count);
     record.words = std::span(program_.words_).subspan(entry.first_word, entry.word_count);
     record.name = name(entry.name_offset, entry.name_size);
-    if (record.operands.size() != schema->operands.size()) {
+    if (!schema->takes(record.operands.size())) {
       fail("command ", i, " (", schema->name, ") has ", entry.operand_count, " operands, expected ",
            schema->operands.size());
     }
@@ -394,7 +384,7 @@ class ProgramParser {
   }
 
   void check_operand(const OpcodeSchema& schema, const CommandRecord& record, size_t i, size_t k) {
-    const OpcodeSchema::Operand& expected = schema.operands[k];
+    const OpcodeSchema::Operand& expected = schema.operand(k, record.operands.size());
     const uint32_t index = record.operands[k];
     const auto refuse = [&](const auto&... reason) {
       fail("command ", i, " (", schema.name, " '", record.name, "'), operand ", expected.name, ": ",
@@ -408,10 +398,10 @@ class ProgramParser {
       refuse("tensor ", index, " of ", program_.tensors_.size());
     }
     const Tensor& tensor = program_.tensors_[index];
-    if (!accepts(expected.dtypes, tensor.dtype)) {
+    if (!expected.accepts(tensor.dtype)) {
       refuse("dtype ", dtype_name(tensor.dtype), ", expected ", expected.dtypes);
     }
-    if (k + 1 < schema.operands.size()) return;
+    if (k + 1 < record.operands.size()) return;
     if (tensor.storage == Storage::kConstant || tensor.storage == Storage::kInput) {
       refuse("a result cannot be written to a constant or an input");
     }

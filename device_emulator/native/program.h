@@ -79,12 +79,15 @@ struct CommandRecord {
   std::string_view name;  // the ONNX nodes that it came from
 };
 
-// The names that furiosa_opcodes.def gives to operands and attributes of one opcode.
+// The names that furiosa_opcodes.def, or a kernel, gives to operands and attributes of one opcode.
 struct OpcodeSchema {
   struct Operand {
     std::string_view name;
-    std::string_view dtypes;  // such as "u8|f32"
+    std::string_view dtypes;  // such as "u8|f32", or "any"
     bool optional = false;
+    bool variadic = false;  // any number of operands, each of which may be absent
+
+    bool accepts(DType dtype) const;
   };
   struct Attribute {
     std::string_view name;
@@ -94,7 +97,16 @@ struct OpcodeSchema {
   std::vector<Operand> operands;  // the inputs, then the result
   std::vector<Attribute> attributes;
   std::string_view variadic;  // a last attribute that takes the remaining words, or empty
+
+  // Whether a command may have this many operands, the result included.
+  bool takes(size_t count) const;
+  // What operand number `position` of the `count` that a command has is; takes(count) holds.
+  const Operand& operand(size_t position, size_t count) const;
 };
+
+// The schema in texts of the form of furiosa_opcodes.def, which it refers to. Checks nothing.
+OpcodeSchema parse_schema(std::string_view name, std::string_view operands,
+                          std::string_view attributes);
 
 // The schema of an opcode, or nullptr for a number that is none.
 const OpcodeSchema* find_schema(Opcode opcode);

@@ -25,15 +25,41 @@ bool take_suffix(std::string_view& word, std::string_view suffix) {
   return true;
 }
 
-OpcodeSchema parse(std::string_view name, std::string_view operands, std::string_view attributes) {
+using Schemas = std::array<std::optional<OpcodeSchema>, kNumbers>;
+
+const Schemas& schemas() {
+  static const Schemas all = [] {
+    Schemas result;
+#define FURIOSA_OPCODE(number, NAME, operands, attributes) \
+  static_assert(number < kNumbers);                        \
+  result[number] = parse_schema(#NAME, operands, attributes);
+#include "furiosa_ep/include/furiosa_opcodes.def"
+#undef FURIOSA_OPCODE
+    return result;
+  }();
+  return all;
+}
+
+// The position of the variadic operand, or the number of operands where there is none.
+size_t variadic_position(const std::vector<OpcodeSchema::Operand>& operands) {
+  const auto found = std::ranges::find_if(operands, &OpcodeSchema::Operand::variadic);
+  return static_cast<size_t>(found - operands.begin());
+}
+
+}  // namespace
+
+OpcodeSchema parse_schema(std::string_view name, std::string_view operands,
+                          std::string_view attributes) {
   OpcodeSchema schema;
   schema.name = name;
   while (!operands.empty()) {
     std::string_view word = take_word(operands);
     if (word == "->") continue;
-    const bool optional = take_suffix(word, "?");
-    const size_t colon = word.find(':');
-    schema.operands.push_back({word.substr(0, colon), word.substr(colon + 1), optional});
+    const bool variadic = take_suffix(word, "...");
+    const bool optional = take_suffix(word, "?") || variadic;
+    const size_t colon = std::min(word.find(':'), word.size());
+    const size_t dtypes = std::min(colon + 1, word.size());
+    schema.operands.push_back({word.substr(0, colon), word.substr(dtypes), optional, variadic});
   }
   while (!attributes.empty()) {
     std::string_view word = take_word(attributes);
@@ -47,22 +73,28 @@ OpcodeSchema parse(std::string_view name, std::string_view operands, std::string
   return schema;
 }
 
-using Schemas = std::array<std::optional<OpcodeSchema>, kNumbers>;
-
-const Schemas& schemas() {
-  static const Schemas all = [] {
-    Schemas result;
-#define FURIOSA_OPCODE(number, NAME, operands, attributes) \
-  static_assert(number < kNumbers);                        \
-  result[number] = parse(#NAME, operands, attributes);
-#include "furiosa_ep/include/furiosa_opcodes.def"
-#undef FURIOSA_OPCODE
-    return result;
-  }();
-  return all;
+bool OpcodeSchema::Operand::accepts(DType dtype) const {
+  if (dtypes == "any") return true;
+  const std::string_view wanted = dtype_name(dtype);
+  for (std::string_view left = dtypes; !left.empty();) {
+    const size_t bar = std::min(left.find('|'), left.size());
+    if (left.substr(0, bar) == wanted) return true;
+    left.remove_prefix(std::min(bar + 1, left.size()));
+  }
+  return false;
 }
 
-}  // namespace
+bool OpcodeSchema::takes(size_t count) const {
+  if (variadic_position(operands) == operands.size()) return count == operands.size();
+  return count + 1 >= operands.size();
+}
+
+const OpcodeSchema::Operand& OpcodeSchema::operand(size_t position, size_t count) const {
+  const size_t variadic = variadic_position(operands);
+  if (position < variadic) return operands[position];
+  const size_t behind = operands.size() - variadic - 1, left = count - position;
+  return operands[left <= behind ? operands.size() - left : variadic];
+}
 
 const OpcodeSchema* find_schema(Opcode opcode) {
   const auto number = static_cast<size_t>(opcode);

@@ -1,4 +1,4 @@
-/* The C API of furiosa-ep: load a Program, look at it, run it.
+/* The C API of furiosa-ep: load a Program, look at it, run it; and give it kernels of your own.
  *
  * Every function may be called from any thread. Functions that can fail return a furiosa_status;
  * furiosa_last_error() then says what, where, and what is allowed. Nothing here throws. */
@@ -64,12 +64,23 @@ FURIOSA_API furiosa_status furiosa_program_load(const void* data, size_t size,
 /* Frees a Program that no thread is running. NULL is allowed. */
 FURIOSA_API void furiosa_program_free(furiosa_program* program) FURIOSA_NOEXCEPT;
 
+/* Types of elements, numbered as in onnx.TensorProto. */
+typedef enum furiosa_dtype {
+  FURIOSA_F32 = 1,
+  FURIOSA_U8 = 2,
+  FURIOSA_I8 = 3,
+  FURIOSA_I16 = 5,
+  FURIOSA_I32 = 6,
+  FURIOSA_I64 = 7,
+  FURIOSA_BOOL = 9 /* bytes of 0 or 1 */
+} furiosa_dtype;
+
 /* An input or output: row-major, `size` bytes in all. */
 typedef struct furiosa_binding {
   const char* name; /* UTF-8; valid as long as the Program */
   const int64_t* dims;
   uint32_t rank;
-  uint32_t dtype; /* numbered as in onnx.TensorProto: 1 float, 2 uint8, 3 int8, ... */
+  uint32_t dtype; /* FURIOSA_F32, FURIOSA_U8, ... */
   size_t size;
 } furiosa_binding;
 
@@ -98,6 +109,161 @@ FURIOSA_API furiosa_status furiosa_program_profile(const furiosa_program* progra
                                                    void* const* outputs, size_t output_count,
                                                    size_t threads, size_t rounds,
                                                    int64_t* nanoseconds) FURIOSA_NOEXCEPT;
+
+/* Kernels.
+ *
+ * A kernel computes one command of a Program: it is a C function that takes a frame, which holds
+ * all that it may use. A shared library with such a function needs this header and nothing else: it
+ * does not link with libfuriosa_ep, and whoever knows its symbol registers it.
+ *
+ *   #include "furiosa_ep.h"
+ *
+ *   int32_t hello_invert(const furiosa_kernel_frame* frame) {
+ *     const furiosa_tensor *x = &frame->inputs[0], *y = &frame->outputs[0];
+ *     const uint8_t* from = x->data;
+ *     uint8_t* to = y->data;
+ *     int64_t count = 1, i;
+ *     if (x->rank != y->rank) return furiosa_fail(frame, "x and y are of different ranks");
+ *     for (i = 0; i < y->rank; ++i) {
+ *       if (x->dims[i] != y->dims[i]) return furiosa_fail(frame, "x and y are of different dims");
+ *       count *= y->dims[i];
+ *     }
+ *     for (i = 0; i < count; ++i) to[i] = 255 - from[i];
+ *     return 0;
+ *   }
+ *
+ * What holds when a kernel is called:
+ * - Operands and result have the types that the registered `operands` allow; an operand is absent
+ *   only where they say that it may be, and the result has elements. All else a kernel checks for
+ *   itself before it relies on it, and fails where it does not hold: how the shapes fit together,
+ *   the values of attributes, the size of the workspace. A Program may come from a file.
+ * - Operands and result are row-major, so that strides need no look, unless the kernel is
+ *   FURIOSA_KERNEL_STRIDED.
+ * - No operand has bytes between the first and the last one of the result. What is in the result
+ *   before is unspecified.
+ * - It runs without Python's lock, on a thread of whoever runs the Program.
+ *
+ * What a kernel must keep to:
+ * - It is re-entrant: several threads call it at the same time, with different frames. It keeps
+ *   nothing between calls, and none of the frame's pointers.
+ * - It reads the elements of the operands, writes those of the result and the bytes of its
+ *   workspace, and touches no other memory of the frame's but `error`.
+ * - It throws nothing (C++) out of itself or its tasks, and does not call Python, unless it is
+ *   FURIOSA_KERNEL_HOLDS_GIL.
+ * - Equal frames give equal bits, whatever the number of threads.
+ *
+ * Promises. Structures only grow, at their ends: what is compiled with this header goes on working
+ * with every later library of the same FURIOSA_KERNEL_VERSION, and `size` tells how much of a
+ * structure there is. The version changes only where something gets another meaning; a library
+ * refuses kernels of another version when they are registered. */
+#define FURIOSA_KERNEL_VERSION 1
+
+/* A tensor of a frame. Every 8-bit tensor of the NPU is FURIOSA_U8: an int8 value v is held as v +
+ * 128 (with its top bit flipped), and its zero point is given as zero point + 128. So a kernel that
+ * computes with value - zero_point serves both. */
+typedef struct furiosa_tensor {
+  /* The element with all indices zero, aligned to its type; NULL for an operand that is absent. */
+  void* data;
+  const int64_t* dims;    /* outermost first; a dim may be 0 for operands */
+  const int64_t* strides; /* in elements; may be 0 or negative, but not 0 for a result */
+  uint32_t rank;          /* 0 (one element) to 8 */
+  uint32_t dtype;         /* FURIOSA_F32, FURIOSA_U8, ...; 0 for an operand that is absent */
+  /* The value of an element q is (q - zero_point) * scale. 1 and 0 where it is not quantised. */
+  float scale;
+  int32_t zero_point;
+} furiosa_tensor;
+
+/* An attribute: which member holds it is what its declaration says. */
+typedef union furiosa_attribute {
+  int64_t integer;
+  double real;
+} furiosa_attribute;
+
+/* A part of the work of a kernel. */
+typedef void (*furiosa_task)(void* context, size_t index);
+
+/* What a kernel is called with. Valid until it returns. */
+typedef struct furiosa_kernel_frame {
+  uint32_t version; /* FURIOSA_KERNEL_VERSION of the caller */
+  uint32_t size;    /* sizeof(furiosa_kernel_frame) of the caller */
+  /* As many as the registered `operands` have before the arrow. */
+  const furiosa_tensor* inputs;
+  size_t input_count;
+  /* As many as they have behind it: one. */
+  const furiosa_tensor* outputs;
+  size_t output_count;
+  /* In the order of the registered `attributes`. */
+  const furiosa_attribute* attributes;
+  size_t attribute_count;
+  /* Memory of this call alone, aligned to 64 bytes, contents unspecified. Its size is what the
+   * plugin asked for when the Program was compiled. */
+  void* workspace;
+  size_t workspace_size;
+  /* Where a kernel that fails says why: UTF-8 that ends with a NUL, "" before the call. */
+  char* error;
+  size_t error_size;
+  /* Calls task(context, i) for every i below `count`, in any order, on all threads that the Program
+   * runs with, and returns when all are done. `frame` is the kernel's own. Not to be called from a
+   * task. Make tasks of some 10 us or more: shorter ones do not pay. */
+  void (*parallel_for)(const struct furiosa_kernel_frame* frame, size_t count, furiosa_task task,
+                       void* context);
+  void* executor; /* of parallel_for; nothing for kernels */
+  /* How many tasks can run at the same time; at least 1. */
+  size_t concurrency;
+} furiosa_kernel_frame;
+
+/* Returns 0, or another number where it fails: then the run ends with an error that names plugin,
+ * kernel and node, and has the text in frame->error. */
+typedef int32_t (*furiosa_kernel_function)(const furiosa_kernel_frame* frame);
+
+/* Puts a text into frame->error, cut where it is too long, and returns 1. */
+static inline int32_t furiosa_fail(const furiosa_kernel_frame* frame, const char* text) {
+  size_t i = 0;
+  if (frame->error_size == 0) return 1;
+  for (; text[i] != '\0' && i + 1 < frame->error_size; ++i) frame->error[i] = text[i];
+  frame->error[i] = '\0';
+  return 1;
+}
+
+typedef enum furiosa_kernel_flag {
+  /* It takes operands and results of any strides. Otherwise a Program in which they are not
+   * row-major is refused; the compiler makes none. */
+  FURIOSA_KERNEL_STRIDED = 1,
+  /* It takes Python's lock, so that threads wait for each other. For information only. */
+  FURIOSA_KERNEL_HOLDS_GIL = 2
+} furiosa_kernel_flag;
+
+/* A kernel as a plugin registers it. Texts are UTF-8. */
+typedef struct furiosa_kernel {
+  uint32_t size;    /* sizeof(furiosa_kernel) */
+  uint32_t version; /* FURIOSA_KERNEL_VERSION */
+  const char* plugin;
+  /* Up to 128 letters, digits and underscores, such as "HELLO_INVERT". No other plugin may have it,
+   * nor the NPU itself. */
+  const char* opcode;
+  /* Such as "x:u8 gamma:f32? -> y:u8|f32": names, the types that are allowed (f32, u8, i8, i16,
+   * i32, i64, bool), `?` for an operand that may be absent; one result behind the arrow. */
+  const char* operands;
+  /* Such as "axis epsilon:f": integers, and reals with `:f`. "" for none. */
+  const char* attributes;
+  /* The instruction set that `run` needs, named as by furiosa_isa_name(); "scalar" for none. An
+   * opcode may be registered once for each, alike but for `run`: a Program takes the best that is
+   * allowed when it is loaded. */
+  const char* isa;
+  uint32_t flags;    /* FURIOSA_KERNEL_STRIDED | ... */
+  uint32_t reserved; /* 0 */
+  furiosa_kernel_function run;
+} furiosa_kernel;
+
+/* Makes a kernel known to Programs that are loaded from now on. Of `kernel`, nothing is needed
+ * afterwards but the function, which must stay callable until the kernel is unregistered.
+ * FURIOSA_INVALID where it is not as described above, or its opcode is taken. */
+FURIOSA_API furiosa_status furiosa_kernel_register(const furiosa_kernel* kernel) FURIOSA_NOEXCEPT;
+
+/* Forgets the kernel that was registered with this plugin, opcode and isa; on success nothing calls
+ * its function any more. FURIOSA_INVALID where there is none, or a Program that is loaded uses it.
+ */
+FURIOSA_API furiosa_status furiosa_kernel_unregister(const furiosa_kernel* kernel) FURIOSA_NOEXCEPT;
 
 #if defined(__cplusplus)
 } /* extern "C" */

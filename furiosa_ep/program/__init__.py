@@ -1,5 +1,6 @@
 """The Program: the compiled artifact that the compiler writes and the device executes."""
 
+from furiosa_ep.program.calls import CallValues
 from furiosa_ep.program.opcodes import NAMES, OPCODES, OpcodeSchema
 from furiosa_ep.program.program import (
     Binding,
@@ -15,6 +16,7 @@ __all__ = [
     "NAMES",
     "OPCODES",
     "Binding",
+    "CallValues",
     "Command",
     "DType",
     "OpcodeSchema",

@@ -25,10 +25,13 @@ class OpcodeSchema:
     """The attributes that hold a float32; the others are int64."""
     variadic: str | None
     """Name of a last attribute that takes all remaining words, if there is one."""
+    variadic_input: str | None
+    """Name of a last input that is any number of operands, each of which may be absent."""
 
 
 def _parse(number: str, name: str, operands: str, attributes: str) -> OpcodeSchema:
     inputs = operands.partition("->")[0].split()
+    several = inputs.pop() if inputs and inputs[-1].endswith("...") else None
     words = attributes.split()
     variadic = words.pop()[:-2] if words and words[-1].endswith("[]") else None
     return OpcodeSchema(
@@ -39,6 +42,7 @@ def _parse(number: str, name: str, operands: str, attributes: str) -> OpcodeSche
         attributes=tuple(word.removesuffix(":f") for word in words),
         floats=frozenset(word.removesuffix(":f") for word in words if word.endswith(":f")),
         variadic=variadic,
+        variadic_input=several and several.split(":")[0],
     )
 
 

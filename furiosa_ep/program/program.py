@@ -7,6 +7,7 @@ section starts on a multiple of 64 bytes.
 """
 
 import enum
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -153,10 +154,12 @@ class Command:
         schema = OPCODES.get(self.opcode)
         if schema is None:
             raise ProgramError(f"opcode {self.opcode!r}: expected one of {', '.join(OPCODES)}")
-        if len(self.operands) != len(schema.inputs) + 1:
+        more = len(self.operands) - len(schema.inputs) - 1
+        if more < 0 or (more and not schema.variadic_input):
+            several = [f"any {schema.variadic_input}"] if schema.variadic_input else []
             raise ProgramError(
                 f"{self.opcode} {self.name}: {len(self.operands)} operands, expected "
-                f"{', '.join(schema.inputs)} and the result"
+                f"{', '.join([*schema.inputs, *several])} and the result"
             )
         for operand, name in zip(self.operands, schema.inputs, strict=False):
             if operand is None and name not in schema.optional:
@@ -201,6 +204,14 @@ class Program:
     outputs: Sequence[Binding]
     constants: bytes | bytearray | memoryview
     arena_size: int
+
+    def kernel(self, command: Command) -> str:
+        """The opcode of the kernel that a CALL command calls."""
+        position = command.operands[0]
+        if command.opcode != "CALL" or position is None:
+            raise ProgramError(f"{command.opcode} {command.name}: expected a CALL of a kernel")
+        tensor = self.tensors[position]
+        return bytes(self.constants[tensor.offset :][: math.prod(tensor.dims)]).decode()
 
     def to_bytes(self, checksum: "Checksum") -> bytes:
         """The Program as bytes; `checksum` is the native library's (device_emulator.checksum)."""

@@ -2,9 +2,7 @@
 
 #include <atomic>
 #include <cstdlib>
-#include <optional>
 #include <string>
-#include <string_view>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -67,13 +65,6 @@ Isa detect() {
   return static_cast<Isa>(level);
 }
 
-std::optional<Isa> find(std::string_view name) {
-  for (int level = 0; level <= static_cast<int>(kLast); ++level) {
-    if (name == kNames[level]) return static_cast<Isa>(level);
-  }
-  return std::nullopt;
-}
-
 struct Selection {
   Isa isa;
   std::string problem;
@@ -83,7 +74,7 @@ Selection select() {
   const Isa best = detected_isa();
   const char* wanted = std::getenv("FURIOSA_ISA");
   if (wanted == nullptr || *wanted == '\0') return {best, ""};
-  const std::optional<Isa> isa = find(wanted);
+  const std::optional<Isa> isa = find_isa(wanted);
   if (isa && available(*isa)) return {*isa, ""};
   if (isa) {
     return {best, std::string("FURIOSA_ISA=") + wanted + ": this CPU has " + isa_name(best) +
@@ -115,7 +106,7 @@ Isa active_isa() {
 }
 
 bool force_isa(const char* name) {
-  const std::optional<Isa> isa = name == nullptr ? std::nullopt : find(name);
+  const std::optional<Isa> isa = name == nullptr ? std::nullopt : find_isa(name);
   if (name != nullptr && (!isa || !available(*isa))) return false;
   forced = isa ? static_cast<int>(*isa) : -1;
   return true;
@@ -124,6 +115,15 @@ bool force_isa(const char* name) {
 const char* isa_problem() {
   return selection().problem.empty() ? nullptr : selection().problem.c_str();
 }
+
+std::optional<Isa> find_isa(std::string_view name) {
+  for (int level = 0; level <= static_cast<int>(kLast); ++level) {
+    if (name == kNames[level]) return static_cast<Isa>(level);
+  }
+  return std::nullopt;
+}
+
+bool has_isa(Isa isa) { return available(isa); }
 
 const char* isa_name(Isa isa) { return kNames[static_cast<int>(isa)]; }
 

@@ -1,6 +1,9 @@
 #ifndef FURIOSA_KERNELS_NATIVE_ISA_H_
 #define FURIOSA_KERNELS_NATIVE_ISA_H_
 
+#include <optional>
+#include <string_view>
+
 namespace furiosa {
 
 // Instruction sets that kernels are written for, better ones later. Those of x86-64 include what is
@@ -22,6 +25,12 @@ bool force_isa(const char* name);
 const char* isa_problem();
 
 const char* isa_name(Isa isa);
+
+// The instruction set of this name, whether this CPU has it or not.
+std::optional<Isa> find_isa(std::string_view name);
+
+// Whether this CPU and its operating system have the instruction set.
+bool has_isa(Isa isa);
 
 }  // namespace furiosa
 

@@ -249,7 +249,7 @@ def test_bytes_and_back() -> None:
 
 
 def test_every_opcode_has_a_reference() -> None:
-    assert set(REFERENCE) == set(OPCODES)
+    assert set(REFERENCE) == set(OPCODES) - {"CALL"}  # whose kernels have references
 
 
 def test_constants_that_commands_read_outlive_the_packing_of_weights() -> None:

@@ -74,8 +74,14 @@ class ProgramBuilder {
     return tensor_count_++;
   }
 
-  void command(Opcode opcode, std::initializer_list<uint32_t> operands,
-               std::initializer_list<uint64_t> words = {}) {
+  // The opcode of a kernel, as CALL has it.
+  uint32_t text(std::string_view value) {
+    const auto size = static_cast<int64_t>(value.size());
+    return constant(DType::kU8, {size}, std::vector<char>(value.begin(), value.end()));
+  }
+
+  void command(Opcode opcode, const std::vector<uint32_t>& operands,
+               const std::vector<uint64_t>& words = {}) {
     put(commands_, static_cast<uint16_t>(opcode));
     put(commands_, static_cast<uint16_t>(operands.size()));
     put(commands_, static_cast<uint32_t>(words.size()));

@@ -3,6 +3,8 @@
 #include <numeric>
 #include <random>
 
+#include "device_emulator/native/kernel_registry.h"
+
 namespace furiosa::test {
 namespace {
 
@@ -145,7 +147,8 @@ Bytes floating() {
             {word(0), word(2), word(0), word(1), scale, zero, scale, zero});
   const uint32_t exponentials = b.constant(DType::kF32, {256}, values<float>(256, 0.01f, 0.5f));
   const uint32_t softmax = b.output(DType::kU8, {1, 6, 7, 8});
-  b.command(Opcode::SOFTMAX, {x, exponentials, kAbsent, softmax}, {word(64), word(1.0f / 256), word(0)});
+  b.command(Opcode::SOFTMAX, {x, exponentials, kAbsent, softmax},
+            {word(64), word(1.0f / 256), word(0)});
   const uint32_t normalized = b.output(DType::kF32, {1, 6, 7, 8});
   b.command(Opcode::LP_NORMALIZATION, {x, normalized}, {word(2), scale, zero, scale, zero});
   const uint32_t corners = b.constant<int32_t>(DType::kI32, {3, 2}, {0, 1, 2, 3, 5, 5});
@@ -163,14 +166,92 @@ Bytes floating() {
   return b.finish();
 }
 
+// y = x * gain + shift, modulo 256. Works whatever the tensors of its types are.
+int32_t scale_rows(const furiosa_kernel_frame* frame) {
+  struct Work {
+    const furiosa_tensor &x, &gain, &y;
+    const uint8_t* gains;
+    int64_t columns;
+    uint8_t shift;
+  };
+  const furiosa_tensor &x = frame->inputs[0], &gain = frame->inputs[1], &y = frame->outputs[0];
+  if (y.rank == 0 || x.rank != y.rank || !std::equal(x.dims, x.dims + x.rank, y.dims)) {
+    return furiosa_fail(frame, "x and y are of different shapes");
+  }
+  const int64_t columns = y.dims[y.rank - 1];
+  if (gain.data != nullptr && (gain.rank != 1 || gain.dims[0] != columns)) {
+    return furiosa_fail(frame, "gain is not as long as a row");
+  }
+  if (frame->workspace_size < static_cast<size_t>(columns)) {
+    return furiosa_fail(frame, "the workspace is too small");
+  }
+  auto* gains = static_cast<uint8_t*>(frame->workspace);
+  for (int64_t i = 0; i < columns; ++i) {
+    gains[i] = gain.data == nullptr
+                   ? uint8_t{1}
+                   : static_cast<uint8_t>(static_cast<const int32_t*>(gain.data)[i]);
+  }
+  const int64_t rows = std::accumulate(y.dims, y.dims + y.rank - 1, int64_t{1}, std::multiplies());
+  Work work{x, gain, y, gains, columns, static_cast<uint8_t>(frame->attributes[0].integer)};
+  frame->parallel_for(
+      frame, static_cast<size_t>(rows),
+      [](void* context, size_t row) {
+        const Work& w = *static_cast<const Work*>(context);
+        const auto* from = static_cast<const uint8_t*>(w.x.data) + row * w.columns;
+        auto* to = static_cast<uint8_t*>(w.y.data) + row * w.columns;
+        for (int64_t i = 0; i < w.columns; ++i) {
+          to[i] = static_cast<uint8_t>(from[i] * w.gains[i] + w.shift);
+        }
+      },
+      &work);
+  return 0;
+}
+
+void register_kernel() {
+  static const bool registered = [] {
+    furiosa_kernel kernel{};
+    kernel.size = sizeof kernel;
+    kernel.version = FURIOSA_KERNEL_VERSION;
+    kernel.plugin = "samples";
+    kernel.opcode = "SAMPLE_SCALE_ROWS";
+    kernel.operands = "x:u8 gain:i32? -> y:u8";
+    kernel.attributes = "shift";
+    kernel.isa = "scalar";
+    kernel.run = &scale_rows;
+    kernel_registry().add(kernel);
+    return true;
+  }();
+  (void)registered;
+}
+
+// CALL with and without its optional operand.
+Bytes calls() {
+  ProgramBuilder b;
+  const uint32_t x = b.input(DType::kU8, {2, 3, 7});
+  const uint32_t kernel = b.text("SAMPLE_SCALE_ROWS");
+  const uint32_t gain = b.constant(DType::kI32, {7}, values<int32_t>(7, -3, 2));
+  const uint32_t between = b.arena(DType::kU8, {2, 3, 7});
+  b.command(Opcode::CALL, {kernel, x, gain, between}, call_words(7, 3, {word(5)}));
+  const uint32_t y = b.output(DType::kU8, {2, 3, 7});
+  b.command(Opcode::CALL, {kernel, between, kAbsent, y}, call_words(64, 3, {word(200)}));
+  return b.finish();
+}
+
 }  // namespace
 
+std::vector<uint64_t> call_words(uint64_t workspace, size_t tensors,
+                                 std::vector<uint64_t> attributes) {
+  std::vector<uint64_t> words = {workspace};
+  for (size_t i = 0; i < tensors; ++i) words.insert(words.end(), {word(0.5f), word(3)});
+  words.insert(words.end(), attributes.begin(), attributes.end());
+  return words;
+}
+
 std::vector<Sample> samples() {
-  return {{"image_network", image_network()},
-          {"arithmetic", arithmetic()},
-          {"convolutions", convolutions()},
-          {"movement", movement()},
-          {"floating", floating()}};
+  register_kernel();
+  return {{"image_network", image_network()}, {"arithmetic", arithmetic()},
+          {"convolutions", convolutions()},   {"movement", movement()},
+          {"floating", floating()},           {"calls", calls()}};
 }
 
 Bytes parallel_sample() {

@@ -13,8 +13,13 @@ struct Sample {
   Bytes program;
 };
 
-// Valid Programs that have every opcode among them.
+// Valid Programs that have every opcode among them. Registers the kernel that they call.
 std::vector<Sample> samples();
+
+// The words of CALL: the workspace, scale 0.5 and zero point 3 for each operand and for the result,
+// then the kernel's attributes.
+std::vector<uint64_t> call_words(uint64_t workspace, size_t tensors,
+                                 std::vector<uint64_t> attributes = {});
 
 // One Program with enough work in its commands to be spread over threads.
 Bytes parallel_sample();
