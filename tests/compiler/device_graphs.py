@@ -1,16 +1,32 @@
 """Device graphs made by hand and at random."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from furiosa_ep.compiler.shapes import output_shape
+from furiosa_ep.device_emulator import register_kernel
 from furiosa_ep.graph import DeviceGraph, DeviceValue, Operation, QuantParams, Table
+from furiosa_ep.kernels.kernel import Kernel, KernelFrame
 from furiosa_ep.program import DType
 
 Shape = tuple[int, ...]
 PARAMS = QuantParams(np.float32(0.05), 128, False)
+
+
+def _blend(frame: KernelFrame) -> None:
+    x, w = frame.inputs
+    assert x is not None
+    other = frame.attributes["default"] if w is None else w.array
+    value = (x.array - x.zero_point) * x.scale + other * frame.attributes["weight"]
+    frame.output.array[...] = np.clip(value / frame.output.scale, 0, 255).astype(np.uint8)
+
+
+BLEND = Kernel("TEST_BLEND", "x:u8 w:u8? -> y:u8", _blend, "weight:f default")
+"""(x - zero point) * scale + weight * (w or default), quantized."""
+BLEND_STRIDED = dataclasses.replace(BLEND, opcode="TEST_BLEND_STRIDED", strided=True)
 
 
 class Maker:
@@ -32,13 +48,14 @@ class Maker:
     def emit(
         self,
         kind: str,
-        *inputs: DeviceValue,
+        *inputs: DeviceValue | None,
         shape: Shape | None = None,
         dtype: DType = DType.U8,
         **attributes: Any,
     ) -> DeviceValue:
         if shape is None:
-            shape = output_shape(kind, [one.shape for one in inputs], attributes)
+            shapes = [None if one is None else one.shape for one in inputs]
+            shape = output_shape(kind, shapes, attributes)
             assert shape is not None, f"{kind} needs a shape"
         number = len(self.graph.operations)
         value = DeviceValue(f"{kind}{number}", dtype, shape)
@@ -107,6 +124,22 @@ class Maker:
 
     def pad(self, x: DeviceValue, pads: Sequence[int], value: int = 7) -> DeviceValue:
         return self.emit("Pad", x, pads=tuple(pads), value=value)
+
+    def blend(
+        self, x: DeviceValue, w: DeviceValue | None = None, kernel: Kernel = BLEND
+    ) -> DeviceValue:
+        """A call of BLEND or BLEND_STRIDED, which stay registered."""
+        register_kernel(kernel, "tester")
+        return self.emit(
+            "Call",
+            x,
+            w,
+            shape=x.shape,
+            kernel=kernel,
+            params=(PARAMS, None),
+            y_params=QuantParams(np.float32(0.07), 0, False),
+            values={"weight": 0.03, "default": 40},
+        )
 
 
 _NUMBERS = {"B": DType.U8, "b": DType.I8, "i": DType.I32, "f": DType.F32}
@@ -186,6 +219,12 @@ def _random_binary(m: Maker, x: DeviceValue, values: list[DeviceValue]) -> Devic
     return m.add(x, other) if m.random.random() < 0.5 else m.mul(other, x)
 
 
+def _random_call(m: Maker, x: DeviceValue, values: list[DeviceValue]) -> DeviceValue:
+    fitting = [one for one in values if one.shape == x.shape]
+    other = fitting[int(m.random.integers(len(fitting)))] if m.random.random() < 0.7 else None
+    return m.blend(x, other, BLEND_STRIDED if m.random.random() < 0.5 else BLEND)
+
+
 def _random_conv(m: Maker, x: DeviceValue, _: list[DeviceValue]) -> DeviceValue | None:
     if len(x.shape) != 4:
         return None
@@ -212,6 +251,7 @@ _STEPS = (
     _random_transpose,
     _random_binary,
     _random_binary,
+    _random_call,
     _random_conv,
     _random_conv,
     _random_pool,

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from furiosa_ep.compiler.opcodes import elementwise_attributes
-from furiosa_ep.graph import DeviceGraph, DeviceValue, Operation
+from furiosa_ep.graph import DeviceGraph, DeviceValue, Operation, QuantParams
+from furiosa_ep.kernels.kernel import KernelFrame, KernelTensor
 from furiosa_ep.kernels.reference import REFERENCE
 from furiosa_ep.program import DType
 
@@ -100,6 +101,25 @@ def _pad(operation: Operation, operands: list[Array]) -> Array:
     return np.pad(operands[0], widths, constant_values=operation.attributes["value"])
 
 
+def _call(operation: Operation, operands: list[Array]) -> Array:
+    kernel, attributes = operation.attributes["kernel"], operation.attributes
+    present = iter(operands)
+    inputs = [
+        None if value is None else _kernel_tensor(next(present), params)
+        for value, params in zip(operation.inputs, attributes["params"], strict=True)
+    ]
+    out = np.empty(operation.output.shape, operation.output.dtype.numpy)
+    output = _kernel_tensor(out, attributes["y_params"])
+    kernel.reference(KernelFrame(tuple(inputs), output, attributes["values"]))
+    return out
+
+
+def _kernel_tensor(array: Array, params: QuantParams | None) -> KernelTensor:
+    if params is None:
+        return KernelTensor(array)
+    return KernelTensor(array, params.scale, params.stored_zero_point)
+
+
 _KINDS: dict[str, Callable[[Operation, list[Array]], Array]] = {
     "Quantize": _elementwise("QUANTIZE"),
     "Dequantize": _elementwise("DEQUANTIZE"),
@@ -108,6 +128,7 @@ _KINDS: dict[str, Callable[[Operation, list[Array]], Array]] = {
     "Lookup": _lookup,
     "Conv": _conv,
     "MaxPool": _max_pool,
+    "Call": _call,
     "Reshape": lambda operation, x: x[0].reshape(operation.output.shape),
     "Transpose": lambda operation, x: x[0].transpose(operation.attributes["perm"]),
     "Slice": _slice,

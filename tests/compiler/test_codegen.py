@@ -11,7 +11,7 @@ from furiosa_ep.compiler.passes import optimize
 from furiosa_ep.device_emulator import Executable, checksum, run_reference
 from furiosa_ep.graph import DeviceGraph
 from furiosa_ep.program import DType, Program, Storage
-from tests.compiler.device_graphs import PARAMS, Maker, random_graph
+from tests.compiler.device_graphs import BLEND_STRIDED, PARAMS, Maker, random_graph
 from tests.compiler.interpreter import interpret
 
 
@@ -148,3 +148,38 @@ def test_a_view_with_too_many_dims_is_refused() -> None:
     graph = m.output(m.reshape(turned, 3 * 256))
     with pytest.raises(CompileError, match="expected at most 8"):
         check(graph)
+
+
+def test_operands_of_a_row_major_kernel_are_copied() -> None:
+    m = Maker()
+    image = m.conv(m.input(1, 3, 4, 4), 6)
+    program = check(m.output(m.conv(m.blend(image, m.input(1, 6, 4, 4)), 2)))
+    # The first and the last copy are for the convolutions, and turn their operand and result.
+    assert [one.opcode for one in program.commands] == [
+        *["COPY", "CONV", "COPY", "CALL"],
+        *["COPY", "CONV", "COPY"],
+    ]
+
+
+def test_operands_of_a_strided_kernel_stay() -> None:
+    m = Maker()
+    image = m.conv(m.input(1, 3, 4, 4), 6)
+    turned = m.transpose(m.input(1, 4, 4, 6), 0, 3, 1, 2)
+    program = check(m.output(m.max_pool(m.blend(image, turned, BLEND_STRIDED))))
+    assert opcodes(program) == {"COPY": 2, "CONV": 1, "CALL": 1, "MAX_POOL": 1}
+
+
+def test_result_of_a_kernel_encloses_no_operand() -> None:
+    m = Maker()
+    x = m.conv(m.input(1, 3, 4, 4), 6)
+    y = m.blend(x, kernel=BLEND_STRIDED)
+    # Both would lie in the result of Concat, pixel by pixel one beside the other.
+    program = check(m.output(m.conv(m.concat(x, y, axis=1), 2)))
+    assert opcodes(program) == {"COPY": 3, "CONV": 2, "CALL": 1}
+
+
+def test_result_of_a_kernel_is_written_in_place() -> None:
+    m = Maker()
+    x = m.lookup(m.input(2, 8))
+    program = check(m.output(m.concat(m.blend(x), m.blend(x, kernel=BLEND_STRIDED), axis=0)))
+    assert opcodes(program) == {"COPY": 1, "CALL": 2}

@@ -101,6 +101,20 @@ class View:
             )
         )
 
+    def extent(self) -> tuple[int, int]:
+        """The bytes of the buffer from the first to behind the last one of the elements."""
+        item = self.dtype.numpy.itemsize
+        reaches = [
+            (dim - 1) * stride * item for dim, stride in zip(self.dims, self.strides, strict=True)
+        ]
+        begin = self.offset + sum(reach for reach in reaches if reach < 0)
+        return begin, begin + sum(map(abs, reaches)) + item
+
+    def touches(self, other: "View") -> bool:
+        """Whether bytes of one lie between the first and the last element of the other."""
+        (begin, end), (other_begin, other_end) = self.extent(), other.extent()
+        return self.buffer is other.buffer and begin < other_end and other_begin < end
+
     def memory_order(self) -> Shape:
         """The axes from the outermost in memory to the innermost.
 
