@@ -14,6 +14,7 @@ Three tables, of medians:
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -50,10 +51,7 @@ Network = Callable[[int], bytes]
 
 def sessions(models: list[str], rounds: int, folder: Path) -> Iterator[Row]:
     """Creation and memory, a row for each model."""
-    with tempfile.TemporaryDirectory() as cache:
-        # As an installed package: with its modules compiled.
-        environment = {**os.environ, "PYTHONPYCACHEPREFIX": cache}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    with cached_bytecode() as environment:
         for name in models:
             path = folder / f"{name}.onnx"
             folder.mkdir(parents=True, exist_ok=True)
@@ -61,18 +59,9 @@ def sessions(models: list[str], rounds: int, folder: Path) -> Iterator[Row]:
             found: dict[str, list[dict[str, float]]] = {"CPU": [], "NPU": []}
             for turn in range(rounds + 1):
                 for provider, results in found.items():
-                    command = [
-                        sys.executable,
-                        "-m",
-                        "benchmarks.session_probe",
-                        provider,
-                        str(path),
-                    ]
-                    done = subprocess.run(
-                        command, env=environment, check=True, stdout=subprocess.PIPE
-                    )
+                    result = probe(provider, path, environment)
                     if turn:  # the first one fills the caches
-                        results.append(json.loads(done.stdout))
+                        results.append(result)
             row: Row = {"model": name}
             for key, unit, factor in (
                 ("cold", "ms", 1e3), ("peak", "MB", 1), ("second", "ms", 1e3), ("added", "MB", 1),
@@ -82,6 +71,23 @@ def sessions(models: list[str], rounds: int, folder: Path) -> Iterator[Row]:
                 if key in ("cold", "peak"):
                     row[f"{key} ratio"] = npu / cpu
             yield row
+
+
+@contextlib.contextmanager
+def cached_bytecode() -> Iterator[dict[str, str]]:
+    """An environment as for installed packages: processes keep modules compiled."""
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": cache}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        yield environment
+
+
+def probe(provider: str, model: Path, environment: Mapping[str, str]) -> dict[str, float]:
+    """What benchmarks.session_probe measures, in a process of its own."""
+    command = [sys.executable, "-m", PROBE, provider, str(model)]
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
 def chains(rounds: int) -> Iterator[Row]:

@@ -21,7 +21,7 @@ _PLAIN_SHARE = 0.25
 
 
 def random_tensor(
-    random: np.random.Generator, shape: Sequence[int], dtype: str = "u8"
+    random: "np.random.Generator", shape: Sequence[int], dtype: str = "u8"
 ) -> KernelTensor:
     """A tensor with random values, and a random quantization where it is 8-bit.
 
@@ -47,7 +47,7 @@ def random_tensor(
     return KernelTensor(array, np.float32(2.0 ** random.uniform(-9, 1)), zero_point)
 
 
-def _values(random: np.random.Generator, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> Array:
+def _values(random: "np.random.Generator", shape: tuple[int, ...], dtype: "np.dtype[Any]") -> Array:
     if dtype.kind == "f":
         return random.normal(0, 4, shape).astype(dtype)
     if dtype.kind == "b":

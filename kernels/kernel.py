@@ -139,7 +139,7 @@ class Kernel:
     """Bytes of working memory for each call, 64-byte aligned: a number, or by the shapes."""
     cost: Callable[[Shapes], KernelCost] | None = None
     """What a call takes on the device, by the shapes."""
-    cases: Callable[[int, np.random.Generator], Iterable[KernelCase]] | None = None
+    cases: "Callable[[int, np.random.Generator], Iterable[KernelCase]] | None" = None
     """Calls with sizes around a number, to check native functions against the reference."""
     priority: int = 0
     """Of two kernels with one opcode the higher one is used."""

@@ -1,9 +1,10 @@
 """The plugin manager and the registry."""
 
 import dataclasses
-import importlib.metadata
 import logging
+import sys
 import types
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ def plugin(*entries: Any, name: str = "any") -> object:
 @hookimpl
 def info() -> PluginInfo:
     return PluginInfo("any", "1.0")
+
+
+def module_with(**names: Any) -> types.ModuleType:
+    module = types.ModuleType("acme")
+    module.__dict__.update(names, furiosa_plugin=info)
+    return module
 
 
 def support(op_type: str = "Det", **changes: Any) -> OperatorSupport:
@@ -151,27 +158,27 @@ def test_a_broken_plugin_is_left_out_and_reported_once_by_name(
 
 
 def test_entry_points_are_found_and_a_failing_import_is_reported(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    group = [
-        importlib.metadata.EntryPoint("gone", "furiosa_no_such_module", "furiosa_ep"),
-        importlib.metadata.EntryPoint("here", __name__ + ":entry_point_plugin", "furiosa_ep"),
-    ]
-    monkeypatch.setattr(
-        importlib.metadata,
-        "entry_points",
-        lambda **asked: group if asked == {"group": "furiosa_ep"} else [],
-    )
+    entries = f"gone = furiosa_no_such_module\nhere = {__name__}:entry_point_plugin\n"
+    _install(tmp_path, "acme-1.0.dist-info", f"[furiosa_ep]\n{entries}")
+    monkeypatch.syspath_prepend(tmp_path)
     _forget()
     try:
         found = registry()
         assert registry() is found
+        assert [one.source.distribution for one in plugins.plugins()[1:]] == ["acme 1.0"] * 2
     finally:
         _forget()
     assert supported(found.support(unit(), graph(""))).owner == "here"
     assert [record.message for record in caplog.records] == [
         "plugin 'gone' is left out: ModuleNotFoundError: No module named 'furiosa_no_such_module'"
     ]
+
+
+def _install(folder: Path, metadata: str, entry_points: str) -> None:
+    (folder / metadata).mkdir(parents=True)
+    (folder / metadata / "entry_points.txt").write_text(entry_points)
 
 
 def _forget() -> None:
@@ -217,24 +224,38 @@ def test_the_registry_is_immutable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "text", "expected"),
+    ("metadata", "text", "expected"),
     [
-        ("acme-1.0.dist-info", "[furiosa_ep]\nacme = acme", True),
-        ("acme.egg-info", "[console_scripts]\na = a:b\n\n[furiosa_ep]\nacme = acme", True),
-        ("acme-1.0.dist-info", "[console_scripts]\nfuriosa_ep = furiosa_ep.cli:main", False),
-        ("acme", "[furiosa_ep]\nacme = acme", False),
+        ("acme-1.0.dist-info", "[furiosa_ep]\nacme = acme", "acme 1.0"),
+        ("acme.egg-info", "[console_scripts]\na = a:b\n\n[furiosa_ep]\n# x = y\nacme=acme", "acme"),
+        ("acme-1.0.dist-info", "[furiosa_ep]\nacme = acme [extra]\n[other]\nb = b", "acme 1.0"),
+        ("acme-1.0.dist-info", "[console_scripts]\nfuriosa_ep = furiosa_ep.cli:main", None),
+        ("acme", "[furiosa_ep]\nacme = acme", None),
     ],
 )
-def test_distributions_with_plugins_are_noticed(
-    tmp_path: Path, folder: str, text: str, expected: bool
+def test_entry_points_are_read_where_distributions_have_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    metadata: str,
+    text: str,
+    expected: str | None,
 ) -> None:
-    (tmp_path / folder).mkdir()
-    (tmp_path / folder / "entry_points.txt").write_text(text)
-    assert plugins._may_have_plugins(str(tmp_path)) is expected
+    _install(tmp_path, metadata, text)
+    _install(tmp_path / "later", "acme-0.9.dist-info", "[furiosa_ep]\nold = old")
+    path = [str(tmp_path), *([str(tmp_path / "later")] if expected else []), str(tmp_path / "gone")]
+    monkeypatch.setattr(sys, "path", path)
+    found = [] if expected is None else [plugins.Source("acme", "acme", expected)]
+    assert list(plugins._installed()) == found
 
 
-def test_archives_are_left_to_importlib(tmp_path: Path) -> None:
+def test_entry_points_in_an_archive_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     archive = tmp_path / "packages.zip"
-    archive.write_bytes(b"")
-    assert plugins._may_have_plugins(str(archive))
-    assert not plugins._may_have_plugins(str(tmp_path / "missing"))
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr(
+            "acme-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: acme\nVersion: 1.0"
+        )
+        file.writestr("acme-1.0.dist-info/entry_points.txt", "[furiosa_ep]\nacme = acme:x\n")
+    monkeypatch.setattr(sys, "path", [str(archive)])
+    assert list(plugins._installed()) == [plugins.Source("acme", "acme:x", "acme 1.0")]
