@@ -102,6 +102,19 @@ class Plugin:
             implementation = self._hooks[hook]
             implementation.function(*[arguments[name] for name in implementation.argnames])
 
+    def register_kernels(self, registry: Registry) -> None:
+        """Make its kernels known to the executor, but for those that others override.
+
+        Raises:
+            KernelError: where a library or a symbol is missing.
+        """
+        kernel: Kernel
+        for kernel in self.provided("furiosa_kernels"):
+            from furiosa_ep.device_emulator.kernels import register_kernel
+
+            if registry.kernels.get(kernel.opcode) is kernel:
+                register_kernel(kernel)
+
     def has(self, hook: str) -> bool:
         """Whether the plugin has a hook."""
         return hook in self._hooks
@@ -145,7 +158,12 @@ def registry() -> Registry:
     Raises:
         PluginError: in strict mode, where a plugin fails.
     """
-    return registry_of(plugins())
+    found = registry_of(plugins())
+    good = [plugin for plugin in plugins() if not plugin.problem]
+    for plugin in good:
+        with reported(plugin):
+            plugin.register_kernels(found)
+    return registry_of(plugins()) if any(plugin.problem for plugin in good) else found
 
 
 @functools.cache

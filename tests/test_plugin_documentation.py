@@ -2,6 +2,8 @@
 
 import logging
 import re
+import shutil
+import subprocess
 import types
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from furiosa_ep.partitioner import hook_document
 from furiosa_ep.partitioner.descriptors import API_VERSION, PluginInfo
 from furiosa_ep.partitioner.hookspecs import DESCRIPTORS, hookimpl
 from furiosa_ep.partitioner.plugins import BUILT_IN_MODULE, Source, load, registry_of
+from furiosa_ep.program.files import package_file
 
 FOLDER = Path(__file__).parents[1] / "docs" / "plugins"
 PAGES = hook_document.pages()
@@ -63,3 +66,15 @@ def test_an_example_is_a_plugin_that_has_the_hook(
 def test_the_versions_that_are_documented_are_the_code_s() -> None:
     text = (FOLDER / "versioning.md").read_text()
     assert f"| `furiosa_ep.plugin.API_VERSION` | {API_VERSION} |" in text
+
+
+def test_the_kernel_in_the_description_of_the_call_frame_compiles(tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    (code,) = re.findall(r"^```c\n(.*?)^```$", (FOLDER / "call-frame.md").read_text(), re.M | re.S)
+    source = tmp_path / "kernel.c"
+    source.write_text(code)
+    strict = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-fsyntax-only"]
+    header = package_file("include", "furiosa_ep.h").parent
+    subprocess.run([compiler, *strict, f"-I{header}", str(source)], check=True)
