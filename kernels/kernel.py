@@ -99,6 +99,11 @@ class KernelCase(NamedTuple):
     """Its array tells shape and dtype only."""
     attributes: Attributes = MappingProxyType({})
 
+    @property
+    def shapes(self) -> "Shapes":
+        """Those of the operands, None for one that is absent, then that of the result."""
+        return [None if one is None else one.array.shape for one in (*self.inputs, self.output)]
+
 
 class KernelCost(NamedTuple):
     """What a call takes on the device, for the timing model."""

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from hypothesis import strategies as st
 
 from furiosa_ep.device_emulator import checksum, load_library, run_reference
+from furiosa_ep.device_emulator.guarded import GuardedBuffer
 from furiosa_ep.device_emulator.library import last_error
 from furiosa_ep.program import Binding, Command, DType, Program, Storage, Tensor
-from tests.device_emulator.guarded import GuardedBuffer
 
 Array = npt.NDArray[Any]
 ISAS = ("scalar", "avx2", "avxvnni", "avx512vnni", "neon")
