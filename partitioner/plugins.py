@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import importlib
 import logging
-import os
 import sys
 import types
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,30 +18,22 @@ from typing import Any
 import pluggy
 
 from furiosa_ep.kernels.kernel import Kernel
+from furiosa_ep.partitioner import environment
 from furiosa_ep.partitioner.descriptors import API_VERSION, Lowering, PluginInfo
+from furiosa_ep.partitioner.environment import BUILT_IN
 from furiosa_ep.partitioner.hookspecs import DESCRIPTORS, PROJECT, Hooks
 from furiosa_ep.partitioner.registry import (
     Key,
     PluginError,
     Registry,
-    is_strict,
     with_entries,
     with_kernels,
 )
-from furiosa_ep.partitioner.report import BUILT_IN
 from furiosa_ep.partitioner.support import OperatorSupport
 
 BUILT_IN_MODULE = "furiosa_ep.builtin"
-
-ENABLED = "FURIOSA_PLUGINS"
-"""Environment: the plugins to load, names of installed ones or importable modules (or
-module:object), separated by commas. Unset: all that are installed."""
-DISABLED = "FURIOSA_DISABLE_PLUGINS"
-"""Environment: the names of plugins not to load, separated by commas; the built-in one is
-`furiosa_ep`."""
 _MARK = f"{PROJECT}_impl"
 """The attribute that `hookimpl` gives to a function."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -80,7 +71,7 @@ class Plugin:
         manager.register(plugin, self.name)
         try:
             self._hooks = _hooks_of(plugin, manager)
-            self.info = self._ask_info()
+            self._ask_info()
         except BaseException:
             manager.unregister(plugin)
             raise
@@ -119,6 +110,16 @@ class Plugin:
         """Whether the plugin has a hook."""
         return hook in self._hooks
 
+    @property
+    def given(self) -> Mapping[str, tuple[Any, ...]]:
+        """The descriptors that it has given so far, by hook."""
+        return types.MappingProxyType(self._provided)
+
+    @property
+    def notifications(self) -> tuple[str, ...]:
+        """The hooks that it has and that give nothing, in alphabetical order."""
+        return tuple(sorted(self._hooks.keys() - DESCRIPTORS.keys() - {"furiosa_plugin"}))
+
     def _marked(self, found: Iterable[Any], hook: str) -> Iterator[Any]:
         expected: Any = DESCRIPTORS[hook]
         for one in found:
@@ -128,7 +129,7 @@ class Plugin:
                 )
             yield dataclasses.replace(one, owner=self.name)
 
-    def _ask_info(self) -> PluginInfo:
+    def _ask_info(self) -> None:
         if "furiosa_plugin" not in self._hooks:
             raise PluginError(
                 "has no hook furiosa_plugin, which must return PluginInfo(name, version, "
@@ -137,6 +138,7 @@ class Plugin:
         info = self._hooks["furiosa_plugin"].function()
         if not isinstance(info, PluginInfo):
             raise PluginError(f"furiosa_plugin: expected PluginInfo, found {type(info).__name__}")
+        self.info = info
         if info.api_version != API_VERSION:
             raise PluginError(
                 f"was written for version {info.api_version} of the plugin API, this furiosa-ep "
@@ -148,7 +150,6 @@ class Plugin:
             raise PluginError(
                 f"calls itself {info.name!r}, its entry point {self.name!r}: give both one name"
             )
-        return info
 
 
 @functools.cache
@@ -172,16 +173,28 @@ def plugins() -> tuple[Plugin, ...]:
     return tuple(load(sources()))
 
 
+def examined_plugins() -> tuple[Plugin, ...]:
+    """All plugins, after everything that they give has been asked for, and every name looked up.
+
+    Raises:
+        PluginError: in strict mode, where a plugin fails.
+    """
+    found = registry()
+    for hook, kind in DESCRIPTORS.items():
+        if any(field.name == "name" for field in dataclasses.fields(kind)):
+            found.named(hook)
+    return plugins()
+
+
 def sources() -> list[Source]:
     """The plugins that the environment asks for: the built-in one first, others by name."""
     installed = {source.name: source for source in _installed()}
-    wanted = os.environ.get(ENABLED)
+    wanted = environment.enabled()
     if wanted is not None:
-        names = _names(wanted)
         installed = {
-            name: installed.get(name) or Source(name, name, names_itself=True) for name in names
+            name: installed.get(name) or Source(name, name, names_itself=True) for name in wanted
         }
-    disabled = set(_names(os.environ.get(DISABLED, "")))
+    disabled = environment.disabled()
     every = (Source(BUILT_IN, BUILT_IN_MODULE), *(installed[name] for name in sorted(installed)))
     return [source for source in every if source.name not in disabled]
 
@@ -256,7 +269,7 @@ class reported:  # noqa: N801  # a context manager
             return False
         what = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
         self._plugin.problem = what
-        if is_strict():
+        if environment.is_strict():
             raise PluginError(f"plugin {self._plugin.name!r}: {what}") from error
         _log.warning("plugin %r is left out: %s", self._plugin.name, what)
         return True
@@ -267,12 +280,13 @@ def _named(plugins: tuple[Plugin, ...], hook: str) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for plugin in plugins:
         with reported(plugin):
+            own: dict[str, Any] = {}
             for one in plugin.provided(hook):
-                if one.name in found:
-                    raise PluginError(
-                        f"{hook}: {one.name!r} is taken by plugin {found[one.name].owner!r}"
-                    )
-                found[one.name] = one
+                other = found.get(one.name) or own.get(one.name)
+                if other is not None:
+                    raise PluginError(f"{hook}: {one.name!r} is taken by plugin {other.owner!r}")
+                own[one.name] = one
+            found |= own
     return types.MappingProxyType(found)
 
 
@@ -303,10 +317,6 @@ def _import(source: Source) -> Any:
     for name in filter(None, attribute.split(".")):
         found = getattr(found, name)
     return found
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _installed() -> Iterator[Source]:

@@ -2,23 +2,19 @@
 
 import functools
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from furiosa_ep.graph import Graph
 from furiosa_ep.kernels.kernel import Kernel
+from furiosa_ep.partitioner import environment
 from furiosa_ep.partitioner.descriptors import Candidate, CostModel, Lowering
 from furiosa_ep.partitioner.report import Claim
 from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit, OperatorSupport
 
 Key = tuple[str, str]
 """Domain and type of an operator."""
-
-
-STRICT = "FURIOSA_STRICT_PLUGINS"
-"""Environment: 1 raises where a plugin fails."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +67,7 @@ class Scope:
             PluginError: in strict mode.
         """
         self.quarantine[plugin] = what
-        if is_strict():
+        if environment.is_strict():
             raise PluginError(f"plugin {plugin!r}: {what}")
         _log.warning("plugin %r is left out of this session: %s", plugin, what)
 
@@ -262,11 +258,6 @@ class Registry:
             f"Python's GIL. Found: {opcode} of plugin {kernel.owner!r}.",
             "Provider option python_kernels=allow lets it run nevertheless.",
         )
-
-
-def is_strict() -> bool:
-    """Whether the environment asks to raise where a plugin fails."""
-    return os.environ.get(STRICT, "") not in ("", "0")
 
 
 def with_entries(table: Table[Entry], entries: Iterable[Entry]) -> dict[Key, tuple[Entry, ...]]:

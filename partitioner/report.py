@@ -6,12 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from furiosa_ep.graph import Node
+from furiosa_ep.partitioner.environment import BUILT_IN
 from furiosa_ep.partitioner.support import Decline
 
 NPU = "FuriosaProvider"
 CPU = "CPUExecutionProvider"
-BUILT_IN = "furiosa_ep"
-"""The name of the built-in plugin."""
 
 _MOST_REASONS = 4
 """How many kinds of declined units the summary names."""

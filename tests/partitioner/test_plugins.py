@@ -14,9 +14,9 @@ import pytest
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner import plugins
 from furiosa_ep.partitioner.descriptors import PluginInfo
+from furiosa_ep.partitioner.environment import BUILT_IN
 from furiosa_ep.partitioner.hookspecs import hookimpl
 from furiosa_ep.partitioner.plugins import build_registry, registry
-from furiosa_ep.partitioner.report import BUILT_IN
 from furiosa_ep.partitioner.support import (
     Decline,
     DeclineCode,
