@@ -7,7 +7,12 @@ from collections.abc import Iterable
 
 import furiosa_ep
 from furiosa_ep.device_emulator.target import Target
-from furiosa_ep.partitioner.descriptors import CostModel, PartitionSelection, PluginInfo
+from furiosa_ep.partitioner.descriptors import (
+    CliCommand,
+    CostModel,
+    PartitionSelection,
+    PluginInfo,
+)
 from furiosa_ep.partitioner.hookspecs import hookimpl
 from furiosa_ep.partitioner.support import OperatorSupport
 
@@ -48,3 +53,11 @@ def furiosa_selections() -> Iterable[PartitionSelection]:
     from furiosa_ep.partitioner.selection import SELECTIONS
 
     return SELECTIONS
+
+
+@hookimpl
+def furiosa_commands() -> Iterable[CliCommand]:
+    """The commands of docs/cli.md."""
+    from furiosa_ep.cli.commands import COMMANDS
+
+    return COMMANDS

@@ -4,19 +4,20 @@
 """
 
 import enum
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from furiosa_ep.device_emulator.target import Target
-from furiosa_ep.graph import DeviceGraph, Graph
-from furiosa_ep.partitioner.support import Builder, NodeUnit
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # so that the command line, which needs CliCommand alone, starts fast
     import argparse
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from furiosa_ep.device_emulator.target import Target
+    from furiosa_ep.graph import DeviceGraph, Graph
+    from furiosa_ep.partitioner.support import Builder, NodeUnit
 
 API_VERSION = 1
 """The version of the hooks and of all descriptors (docs/plugins/versioning.md)."""
@@ -45,7 +46,7 @@ class Lowering:
 
     op_type: str
     """The operator, as its support names it."""
-    lower: Callable[[NodeUnit, Builder], None]
+    lower: Callable[["NodeUnit", "Builder"], None]
     """Emits the device operations of a unit."""
     domain: str = ""
     """The operator's domain; "" for ONNX's own."""
@@ -81,7 +82,7 @@ class GraphPass:
 
     name: str
     """Unique among all plugins."""
-    run: Callable[[DeviceGraph], None]
+    run: Callable[["DeviceGraph"], None]
     """Changes the graph in place."""
     stage: Stage = Stage.SIMPLIFY
     """Where it runs."""
@@ -98,7 +99,7 @@ class CostModel:
 
     name: str
     """Unique among all plugins."""
-    gain: Callable[[NodeUnit, Graph, Target], float | None]
+    gain: Callable[["NodeUnit", "Graph", "Target"], float | None]
     """In units of what a border of a partition costs; None leaves it to the model with the next
     lower priority, at last to the built-in one."""
     priority: int = 0
@@ -110,9 +111,9 @@ class CostModel:
 class Candidate:
     """A partition that may be taken."""
 
-    units: tuple[NodeUnit, ...]
+    units: tuple["NodeUnit", ...]
     """Connected with each other."""
-    graph: Graph
+    graph: "Graph"
     """The whole graph."""
     gain: float
     """The sum over its units, by the cost models."""
@@ -131,7 +132,7 @@ class PartitionSelection:
 class RangeCollector(Protocol):
     """Collects the range of one value of a float model over all samples."""
 
-    def collect(self, array: npt.NDArray[np.float32]) -> None:
+    def collect(self, array: "npt.NDArray[np.float32]") -> None:
         """Take note of the value in one sample."""
 
     def range(self) -> tuple[float, float]:
@@ -160,13 +161,28 @@ class CliCommand:
     configure: Callable[["argparse.ArgumentParser"], None]
     """Declares its arguments."""
     execute: Callable[["argparse.Namespace"], int]
-    """Runs it; gives the exit code."""
+    """Runs it; gives the exit code, or raises CommandError."""
     description: str = ""
     """For `furiosa NAME --help`."""
     split: Callable[[Sequence[str]], tuple[list[str], list[str]]] | None = None
     """Divides the arguments into its own and those of a program that it runs, which `execute` finds
     as `program`; None where all are its own."""
     owner: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[a-z][a-z0-9-]*", self.name):
+            raise ValueError(
+                f"command {self.name!r}: expected lower-case letters, digits and hyphens"
+            )
+
+
+class CommandError(Exception):
+    """What the user asked a command for cannot be done; the message says why and what to do."""
+
+    def __init__(self, message: str, code: int = 2) -> None:
+        super().__init__(message)
+        self.code = code
+        """The exit code."""
 
 
 Descriptor = Any

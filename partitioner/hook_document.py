@@ -142,7 +142,7 @@ def _cell(text: str) -> str:
 
 def _plain(annotation: str) -> str:
     """An annotation without the quotes of forward references and without module names."""
-    text = re.sub(r"[\"']([A-Za-z_][\w.]*)[\"']", r"\1", annotation)
+    text = re.sub(r"[\"']([A-Za-z_][^\"']*)[\"']", r"\1", annotation)
     return re.sub(r"\b(?:furiosa_ep|collections|typing|argparse|npt)(?:\.[a-z_]+)*\.", "", text)
 
 

@@ -8,15 +8,19 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
+
+from furiosa_ep.partitioner import environment
 
 NAME = "doctor"
 HELP = "check the installation and say what is wrong"
 
 PACKAGES = ("onnxruntime", "onnx", "numpy", "pluggy")
-VARIABLES = ("FURIOSA_EP_LIBRARY", "FURIOSA_ISA", "FURIOSA_RUN", "OMP_NUM_THREADS")
+VARIABLES = (
+    *("FURIOSA_EP_LIBRARY", "FURIOSA_ISA", "FURIOSA_RUN", "OMP_NUM_THREADS"),
+    *(environment.ENABLED, environment.DISABLED, environment.STRICT),
+)
 
 
 class Finding(NamedTuple):
@@ -59,6 +63,8 @@ def _examined(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
 
 
 def _versions() -> Iterator[Finding]:
+    from importlib.metadata import PackageNotFoundError, version
+
     import furiosa_ep
 
     folder = Path(furiosa_ep.__file__).parent
@@ -100,6 +106,28 @@ def _library() -> Iterator[Finding]:
     yield Finding("instruction set", library.furiosa_isa_name().decode(), (problem or b"").decode())
 
 
+def _plugins() -> Iterator[Finding]:
+    from furiosa_ep.cli.plugins.inventory import counts
+    from furiosa_ep.partitioner.plugins import examined_plugins
+    from furiosa_ep.partitioner.registry import PluginError
+
+    try:
+        plugins = examined_plugins()
+    except PluginError as error:
+        yield Finding("plugins", str(error), f"{environment.STRICT} makes this fail sessions")
+        return
+    for plugin in plugins:
+        version = f" {plugin.info.version}" if plugin.info else ""
+        remedy = (
+            f"install another version of it, or leave it out: {environment.DISABLED}={plugin.name}"
+        )
+        yield Finding(
+            "plugin",
+            f"{plugin.name}{version}: {plugin.problem or counts(plugin) or 'gives nothing'}",
+            remedy if plugin.problem else "",
+        )
+
+
 def _registration() -> Iterator[Finding]:
     import onnxruntime
 
@@ -139,5 +167,5 @@ def _self_test() -> Iterator[Finding]:
     yield Finding("self test", found, "" if count else "nothing was claimed: reinstall furiosa-ep")
 
 
-CHECKS = (_versions, _environment, _library, _registration, _self_test)
+CHECKS = (_versions, _environment, _library, _plugins, _registration, _self_test)
 _NEEDED_BY_LATER = (_versions, _library, _registration)

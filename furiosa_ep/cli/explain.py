@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from furiosa_ep.cli.errors import CommandError
 from furiosa_ep.cli.options import add_provider_options
+from furiosa_ep.partitioner.descriptors import CommandError
 
 NAME = "explain"
 HELP = "show which nodes of a model run on the NPU, and why not the others"

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from furiosa_ep.cli.errors import CommandError
 from furiosa_ep.cli.options import add_provider_options
 from furiosa_ep.intercept.settings import Settings
+from furiosa_ep.partitioner.descriptors import CommandError
 
 NAME = "run"
 HELP = "run an unchanged ONNX Runtime program on the NPU"

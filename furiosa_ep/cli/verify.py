@@ -7,11 +7,13 @@ place: the output, the index, and both values.
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from furiosa_ep.cli.errors import CommandError
 from furiosa_ep.cli.options import add_provider_options, add_shape_options
+from furiosa_ep.partitioner.descriptors import CommandError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NAME = "verify"
 HELP = "hold a model on FuriosaProvider against CPUExecutionProvider"
@@ -84,7 +86,9 @@ def _per_run(seconds: float, runs: int) -> str:
     return f"{1000 * seconds / max(runs, 1):.2f} ms"
 
 
-def _feeds(path: Path) -> Iterator[dict[str, np.ndarray]]:
+def _feeds(path: Path) -> Iterator[dict[str, "np.ndarray"]]:
+    import numpy as np
+
     try:
         with np.load(path) as arrays:
             return iter([dict(arrays)])

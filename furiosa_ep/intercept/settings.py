@@ -5,8 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from furiosa_ep.program.files import package_file
+from pathlib import Path
 
 VARIABLE = "FURIOSA_RUN"
 
@@ -29,7 +28,7 @@ class Settings:
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
         """The `inherited` environment with what makes a Python in it run on the NPU."""
-        site = str(package_file("intercept", "site"))
+        site = str(Path(__file__).with_name("site"))
         path = [site, *filter(None, [inherited.get("PYTHONPATH")])]
         return {
             **inherited,
