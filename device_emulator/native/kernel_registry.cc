@@ -1,7 +1,6 @@
 #include "device_emulator/native/kernel_registry.h"
 
 #include <algorithm>
-#include <atomic>
 
 #include "device_emulator/native/text.h"
 
@@ -119,6 +118,13 @@ Isa checked_isa(const furiosa_kernel& kernel) {
 // Whether a kernel for `isa` runs where the best that is allowed is `best`.
 bool runs(Isa isa, Isa best) { return isa <= best && has_isa(isa); }
 
+// A pointer that counts as a user for as long as it lives.
+std::shared_ptr<const Kernel> in_use(const std::shared_ptr<const Kernel>& kernel) {
+  kernel->users.fetch_add(1, std::memory_order_relaxed);
+  return {kernel.get(),
+          [kernel](const Kernel* used) { used->users.fetch_sub(1, std::memory_order_release); }};
+}
+
 }  // namespace
 
 Kernel::Kernel(const furiosa_kernel& kernel)
@@ -179,11 +185,11 @@ void KernelRegistry::remove(const furiosa_kernel& kernel) {
   if (variants == kernels_.end()) throw missing();
   const auto found = variants->second.find(isa);
   if (found == variants->second.end() || found->second->plugin != plugin) throw missing();
-  if (const long users = found->second.use_count() - 1; users > 0) {
+  // What its users did comes before what our caller does next, such as to unload its code.
+  if (const size_t users = found->second->users.load(std::memory_order_acquire); users > 0) {
     throw Error(title(opcode, plugin) + " is in use by " + std::to_string(users) +
                 " commands of Programs that are loaded; free them first");
   }
-  std::atomic_thread_fence(std::memory_order_acquire);  // after the runs of who used it last
   variants->second.erase(found);
   if (variants->second.empty()) kernels_.erase(variants);
 }
@@ -198,7 +204,7 @@ std::shared_ptr<const Kernel> KernelRegistry::find(std::string_view opcode) cons
                 "FURIOSA_DISABLE_PLUGINS let it in (furiosa plugins list)");
   }
   for (auto one = variants->second.rbegin(); one != variants->second.rend(); ++one) {
-    if (runs(one->first, best)) return one->second;
+    if (runs(one->first, best)) return in_use(one->second);
   }
   const Kernel& first = *variants->second.begin()->second;
   throw Error(title(opcode, first.plugin) + " needs " + isa_name(first.isa) + ": " +

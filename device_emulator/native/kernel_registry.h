@@ -1,6 +1,7 @@
 #ifndef FURIOSA_DEVICE_EMULATOR_NATIVE_KERNEL_REGISTRY_H_
 #define FURIOSA_DEVICE_EMULATOR_NATIVE_KERNEL_REGISTRY_H_
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -26,6 +27,7 @@ struct Kernel {
   const uint32_t flags;
   const furiosa_kernel_function run;
   const OpcodeSchema schema;  // of `operands` and `attributes`
+  mutable std::atomic<size_t> users = 0;
 };
 
 // The kernels of this process. Whoever holds a kernel that find() gave keeps it registered.
