@@ -95,6 +95,18 @@ def test_values_of_a_call_and_back() -> None:
         read.kernel(Command("FILL", (1,), {"value": 0}, "fill"))
 
 
+def test_a_call_has_any_number_of_operands() -> None:
+    attributes = {"workspace": 0, "values": ()}
+    for operands in ((0, 1), (0, None, 1), (0, *range(20))):
+        assert Command("CALL", operands, attributes).operands == operands
+    with pytest.raises(ProgramError, match="1 operands, expected kernel, any operands and the res"):
+        Command("CALL", (0,), attributes)
+    with pytest.raises(ProgramError, match="operand 'kernel' is missing"):
+        Command("CALL", (None, 1), attributes)
+    with pytest.raises(ProgramError, match="4 operands, expected x, table and the result"):
+        Command("COPY", (0, 1, 2, 3), {})
+
+
 def test_direct_calls_take_arrays_of_any_strides(library: Path) -> None:
     kernel = natively(WEIGH, library)
     rng = np.random.default_rng(0)
