@@ -96,7 +96,7 @@ def test_values_of_a_call_and_back() -> None:
 
 
 def test_a_call_has_any_number_of_operands() -> None:
-    attributes = {"workspace": 0, "values": ()}
+    attributes: dict[str, int | float | tuple[int, ...]] = {"workspace": 0, "values": ()}
     for operands in ((0, 1), (0, None, 1), (0, *range(20))):
         assert Command("CALL", operands, attributes).operands == operands
     with pytest.raises(ProgramError, match="1 operands, expected kernel, any operands and the res"):
