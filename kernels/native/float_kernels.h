@@ -30,9 +30,9 @@ struct BlendParameters {
 // A softmax is computed for up to this many rows at a time, which lie side by side.
 inline constexpr size_t kSoftmaxRows = 64;
 
-// e = exponentials[x + 255 - max(x)], v = rne(e * factor / sum of e), where the sum is one of floats
-// and the rest is computed in doubles if `wide`, else in floats. y = clamp(v + zero_point, 0, 255)
-// if `wide`, else min(u32(v) + zero_point, 255).
+// e = exponentials[x + 255 - max(x)], v = rne(e * factor / sum of e), where the sum is one of
+// floats and the rest is computed in doubles if `wide`, else in floats. y = clamp(v + zero_point,
+// 0, 255) if `wide`, else min(u32(v) + zero_point, 255).
 struct SoftmaxParameters {
   const float* exponentials;  // 256, finite, not negative, and the last is positive
   const uint8_t* planes;      // their first bytes, 256; their second bytes, and so on
