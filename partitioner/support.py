@@ -141,7 +141,7 @@ class Builder(Protocol):
         signed: bool = False,
         **attributes: Any,
     ) -> DeviceValue:
-        """Append an operation of the module furiosa_ep.graph.device's table; returns its output."""
+        """Append an operation of a kind that docs/compiler.md lists; returns its output."""
         ...
 
     def call(

@@ -47,13 +47,19 @@ def _same(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
     return inputs[0]
 
 
+def _along_axis(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
+    _axis(attributes["axis"], len(inputs[0]))
+    return inputs[0]
+
+
 def _broadcast(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
     return np.broadcast_shapes(*inputs)
 
 
 def _conv(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
     x, w = inputs[:2]
-    if len(x) not in (3, 4) or len(w) != len(x):
+    _check_image(x)
+    if len(w) != len(x):
         raise ValueError(f"x {list(x)} and w {list(w)}: expected both of rank 3 or 4")
     if x[1] != w[1] * attributes["group"] or w[0] % attributes["group"]:
         raise ValueError(f"x {list(x)} and w {list(w)} in {attributes['group']} groups")
@@ -62,6 +68,9 @@ def _conv(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
 
 def _conv_transpose(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
     x, w = inputs[:2]
+    _check_image(x)
+    if len(w) != len(x) or x[1] != w[0] or w[0] % attributes["group"]:
+        raise ValueError(f"x {list(x)} and w {list(w)} in {attributes['group']} groups")
     pads, spatial = attributes["pads"], len(x) - 2
     sizes = (
         (x[2 + i] - 1) * attributes["strides"][i]
@@ -84,12 +93,15 @@ def _matmul(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
 
 def _global_pool(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
     (x,) = inputs
+    _check_image(x)
     return (*x[:2], *(1,) * (len(x) - 2))
 
 
 def _reduce(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
     (x,) = inputs
-    axes = {axis % len(x) for axis in attributes["axes"]}
+    axes = {_axis(axis, len(x)) for axis in attributes["axes"]}
+    if len(axes) != len(attributes["axes"]):
+        raise ValueError(f"axes {list(attributes['axes'])} of rank {len(x)}: one is there twice")
     if attributes["keepdims"]:
         return tuple(1 if axis in axes else dim for axis, dim in enumerate(x))
     return tuple(dim for axis, dim in enumerate(x) if axis not in axes)
@@ -103,7 +115,7 @@ def _transpose(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
 
 
 def _concat(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
-    axis = attributes["axis"] % len(inputs[0])
+    axis = _axis(attributes["axis"], len(inputs[0]))
     rests = {shape[:axis] + shape[axis + 1 :] for shape in inputs}
     if len(rests) != 1:
         raise ValueError(f"shapes {[list(s) for s in inputs]} differ beside axis {axis}")
@@ -121,16 +133,59 @@ def _pad(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
 
 def _gather(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
     (x,) = inputs
-    axis = attributes["axis"] % len(x)
+    axis = _axis(attributes["axis"], len(x))
+    _check_indices(attributes["indices"], x[axis])
     return (*x[:axis], *np.shape(attributes["indices"]), *x[axis + 1 :])
+
+
+def _resize_nearest(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
+    (x,) = inputs
+    rows, columns = attributes["rows"], attributes["columns"]
+    _check_resized(x, rows, columns)
+    return (*x[:2], len(rows), len(columns))
+
+
+def _resize_linear(inputs: Sequence[Shape], attributes: Mapping[str, Any]) -> Shape:
+    (x,) = inputs
+    rows, columns = attributes["rows"], attributes["columns"]
+    _check_resized(x, rows, columns)
+    for name, indices in (("row_weights", rows), ("column_weights", columns)):
+        if not np.shape(attributes[name]) == np.shape(indices) == (len(indices), 2):
+            raise ValueError(f"indices {np.shape(indices)} and {name} {np.shape(attributes[name])}")
+    return (*x[:2], len(rows), len(columns))
+
+
+def _check_resized(x: Shape, rows: Any, columns: Any) -> None:
+    if len(x) != 4:
+        raise ValueError(f"x {list(x)}: expected rank 4")
+    _check_indices(rows, x[2])
+    _check_indices(columns, x[3])
+
+
+def _check_indices(indices: Any, dim: int) -> None:
+    array = np.asarray(indices)
+    if array.size and not (array.min() >= 0 and array.max() < dim):
+        raise ValueError(f"indices from {array.min()} to {array.max()} of {dim} elements")
+
+
+def _check_image(x: Shape) -> None:
+    if len(x) not in (3, 4):
+        raise ValueError(f"x {list(x)}: expected rank 3 or 4")
+
+
+def _axis(axis: int, rank: int) -> int:
+    """The axis, counted from the first one."""
+    if not -rank <= axis < rank:
+        raise ValueError(f"axis {axis} of rank {rank}")
+    return axis % rank
 
 
 _RULES: Mapping[str, Callable[[Sequence[Shape], Mapping[str, Any]], Shape | None]] = {
     "Quantize": _same,
     "Dequantize": _same,
     "Lookup": _same,
-    "Softmax": _same,
-    "LpNormalization": _same,
+    "Softmax": _along_axis,
+    "LpNormalization": _along_axis,
     "Add": _broadcast,
     "Mul": _broadcast,
     "Expression": _broadcast,
@@ -143,7 +198,8 @@ _RULES: Mapping[str, Callable[[Sequence[Shape], Mapping[str, Any]], Shape | None
     "Concat": _concat,
     "Pad": _pad,
     "Gather": _gather,
-    "ResizeNearest": lambda i, a: (*i[0][:2], len(a["rows"]), len(a["columns"])),
+    "ResizeNearest": _resize_nearest,
+    "ResizeLinear": _resize_linear,
 }
 
 
@@ -155,6 +211,8 @@ def check_shape(
     Raises:
         ValueError: where it may not; the message says why.
     """
+    if min(shape, default=0) < 0:
+        raise ValueError(f"output {list(shape)}")
     expected = output_shape(kind, inputs, attributes)
     if expected is not None and expected != shape:
         raise ValueError(f"output {list(shape)}: the operands give {list(expected)}")
@@ -179,6 +237,7 @@ def _check_slice(x: Shape, attributes: Mapping[str, Any], shape: Shape) -> None:
 
 
 def _check_pool(x: Shape, attributes: Mapping[str, Any], shape: Shape) -> None:
+    _check_image(x)
     # With ceil_mode a last window may begin inside the image and end outside of the pads.
     least = (*x[:2], *slid(x, attributes["kernel"], attributes))
     rounded = len(shape) == len(least) and all(

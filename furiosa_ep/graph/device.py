@@ -3,39 +3,7 @@
 Shapes are concrete and in ONNX's axis order (N, C, H, W); where the bytes lie is decided later, by
 the code generator. Every 8-bit value is held as uint8: int8 values with their top bit flipped.
 
-Every kind with its inputs -> output, and its attributes:
-
-- Quantize: float -> u8; params: QuantParams
-- Dequantize: u8 -> float; params
-- Lookup: u8 -> u8; table: Table
-- Conv: x, w (I8 or I16 constant O, I/g, kH, kW), bias (I32 constant), multiplier (F32 constant),
-  residual? -> u8 or float; strides, dilations, pads (top, left, bottom, right), group,
-  x_zero_point, y_zero_point (stored), table?, residual?: Residual, residual_table?
-- ConvTranspose: x, w (F32 constant C, O/g, kH, kW), bias? (F32 constant) -> u8 or float; strides,
-  dilations, pads, output_padding, group, x_params, y_params
-- MatMul: a, b -> u8 or float; a_zero_point, b_zero_point, y_zero_point (stored), multiplier
-- Add, Mul: a, b -> u8; a_params, b_params, y_params
-- Expression: 1 to 4 of u8 or float -> u8 or float; params (QuantParams or None per input),
-  y_params, code: tuple of (op, payload)
-- MaxPool: x -> u8; kernel, strides, dilations, pads
-- AveragePool: x -> u8; kernel, strides, dilations, pads, count_include_pad, x_params, y_params
-- GlobalAveragePool: x -> u8; x_params, y_params
-- Reduce: x -> u8 or float; reduction (mean, sum, max, l2), axes, keepdims, channels_last? (ONNX
-  Runtime adds in that order), x_params, y_params
-- Softmax: x -> u8; axis, x_params, y_params, precision of the quotient (32 or 64)
-- LpNormalization: x -> u8 or float; axis, p, x_params, y_params
-- ResizeNearest: x -> u8; rows, columns: source index of every output row and column
-- ResizeLinear: x -> u8; rows, row_weights, columns, column_weights, x_params, y_params, variant
-- Gather: x -> same; axis, indices (ndarray, any shape)
-- Reshape, Expand: x -> same; (the output's shape)
-- Transpose: x -> same; perm
-- Slice: x -> same; starts, steps (one per axis; the output's shape tells the ends)
-- Concat: any number -> same; axis
-- Call: any number of any type -> any; kernel: Kernel, params (QuantParams or None per input),
-  y_params, values (the kernel's attributes)
-- Pad: x -> same; pads (begins then ends, not negative), value (stored)
-
-The formulas are those of the opcodes with the same names (docs/program.md).
+furiosa_ep/graph/kinds.py says what each kind of operation reads, writes and has for attributes.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -96,7 +64,7 @@ class Residual:
 
 @dataclass(eq=False)
 class Operation:
-    """One operation of the device graph; its kind and attributes are in the module's table."""
+    """One operation of the device graph; docs/compiler.md lists the kinds and their attributes."""
 
     kind: str
     inputs: list[DeviceValue | None]

@@ -25,17 +25,22 @@ def inputs_of(graph: DeviceGraph, seed: int = 0) -> list[npt.NDArray[Any]]:
     ]
 
 
+def compiled(graph: DeviceGraph) -> Program:
+    """The Program of a graph."""
+    return generate(
+        graph,
+        [f"i{i}" for i in range(len(graph.inputs))],
+        [f"o{i}" for i in range(len(graph.outputs))],
+    )
+
+
 def check(graph: DeviceGraph, *, optimized: bool = False) -> Program:
     """The Program of a graph, which must compute what the graph says."""
     inputs = inputs_of(graph)
     expected = interpret(graph, inputs)
     if optimized:
         optimize(graph, verify_each=True)
-    program = generate(
-        graph,
-        [f"i{i}" for i in range(len(graph.inputs))],
-        [f"o{i}" for i in range(len(graph.outputs))],
-    )
+    program = compiled(graph)
     for own, want in zip(run_reference(program, inputs), expected, strict=True):
         np.testing.assert_array_equal(own, want)
     native = Executable(program.to_bytes(checksum)).run(inputs)

@@ -26,7 +26,7 @@ RIGHT: list[tuple[str, list[tuple[int, ...]], dict[str, Any], tuple[int, ...]]] 
     ("Reshape", [(2, 3)], {}, (6, 1)),
     ("Expand", [(2, 1, 3)], {}, (2, 5, 3)),
     ("Slice", [(5, 4)], {"starts": (4, 0), "steps": (-2, 1)}, (3, 0)),
-    ("ResizeNearest", [(1, 2, 3, 3)], {"rows": range(5), "columns": range(6)}, (1, 2, 5, 6)),
+    ("ResizeNearest", [(1, 2, 3, 3)], {"rows": [0, 0, 1, 1, 2], "columns": [2] * 6}, (1, 2, 5, 6)),
 ]
 
 
