@@ -88,7 +88,10 @@ void DepthwiseConv::pack(const ConvProblem& problem, const PanelKernels& kernels
         }
       }
       const size_t slot = kernels.slot(column, kPanelColumns);
-      scales_[i].bias[slot] = problem.bias[channel] - problem.x_zero_point * sum;
+      // Modulo 2^32, as the kernels add.
+      scales_[i].bias[slot] = static_cast<int32_t>(static_cast<uint32_t>(problem.bias[channel]) -
+                                                   static_cast<uint32_t>(problem.x_zero_point) *
+                                                       static_cast<uint32_t>(sum));
       scales_[i].multiplier[slot] = problem.multiplier[channel];
     }
     const PanelSource source{ordered.data(), 1, 1, static_cast<ptrdiff_t>(taps), taps, 1,
