@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import furiosa_ep
 from furiosa_ep.device_emulator.target import Target
 from furiosa_ep.partitioner.descriptors import (
+    Calibrator,
     CliCommand,
     CostModel,
     PartitionSelection,
@@ -53,6 +54,14 @@ def furiosa_selections() -> Iterable[PartitionSelection]:
     from furiosa_ep.partitioner.selection import SELECTIONS
 
     return SELECTIONS
+
+
+@hookimpl
+def furiosa_calibrators() -> Iterable[Calibrator]:
+    """`extremes` and `average`."""
+    from furiosa_ep.quantization.calibrators import CALIBRATORS
+
+    return CALIBRATORS
 
 
 @hookimpl

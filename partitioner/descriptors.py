@@ -133,10 +133,10 @@ class RangeCollector(Protocol):
     """Collects the range of one value of a float model over all samples."""
 
     def collect(self, array: "npt.NDArray[np.float32]") -> None:
-        """Take note of the value in one sample."""
+        """Take note of the value in one sample, a read-only array."""
 
     def range(self) -> tuple[float, float]:
-        """The least and the greatest number that the quantized value has to hold."""
+        """The least and the greatest number that the quantized value has to hold; both finite."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Turn a float model into a QDQ model that the NPU takes.
 
-`quantize_model` is the one call that most programs need. Calibration and the insertion of
-QuantizeLinear and DequantizeLinear are ONNX Runtime's own (``onnxruntime.quantization``); this
-package prepares the model for them and accepts the data in the shapes that people have it.
+`quantize_model` is the one call that most programs need. It prepares the model, finds the ranges of
+its activations with a calibrator, built in or a plugin's, and leaves the insertion of
+QuantizeLinear and DequantizeLinear to ONNX Runtime (``onnxruntime.quantization``).
 """
 
 from furiosa_ep.quantization.calibration import CalibrationData

@@ -16,9 +16,10 @@ class Preset:
     """The type of activations; either with any zero point."""
     per_channel: bool = True
     """One weight scale per output channel instead of one per weight tensor."""
-    calibration: Literal["extremes", "average"] = "extremes"
-    """The range of an activation: the smallest and largest value of all samples, or the average of
-    each sample's smallest and largest, which clips what is rare and makes steps smaller."""
+    calibration: str = "extremes"
+    """How the ranges of activations are found: the name of a calibrator. `extremes` takes the
+    smallest and largest value of all samples, `average` the average of each sample's smallest and
+    largest, which clips what is rare and makes steps smaller; plugins may offer others."""
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(

@@ -1,19 +1,13 @@
 """`quantize_model`: a float model and some data in, a QDQ model out."""
 
 import logging
-import tempfile
-from pathlib import Path
 
 import onnx
-from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-from furiosa_ep.quantization.calibration import CalibrationData, FeedReader
-from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.calibration import CalibrationData, calibrate, feeds, find_calibrator
+from furiosa_ep.quantization.insertion import insert_qdq, quantized_values
 from furiosa_ep.quantization.prepare import ModelLike, prepare_model
 from furiosa_ep.quantization.presets import Preset, find_preset
-
-ACTIVATION_TYPES = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 
 
 def quantize_model(
@@ -29,36 +23,16 @@ def quantize_model(
     weights per output channel.
 
     Raises `QuantizationError` for a model that cannot be read or is quantized already, for data
-    that does not fit the inputs, and for no data.
+    that does not fit the inputs, for no data, and where a calibrator fails.
     """
     chosen = find_preset(preset)
+    calibrator = find_calibrator(chosen.calibration)
     prepared = prepare_model(model)
-    reader = FeedReader(data, [value.name for value in prepared.graph.input])
-    add_pre_process_metadata(prepared)
-    with tempfile.TemporaryDirectory(prefix="furiosa-ep-") as folder:
-        target = Path(folder, "quantized.onnx")
-        try:
-            quantize_static(
-                prepared,
-                target,
-                reader,
-                quant_format=QuantFormat.QDQ,
-                per_channel=chosen.per_channel,
-                activation_type=ACTIVATION_TYPES[chosen.activation],
-                weight_type=QuantType.QInt8,
-                extra_options={"CalibMovingAverage": chosen.calibration == "average"},
-            )
-        except QuantizationError:
-            raise
-        except Exception as error:  # onnxruntime's exceptions have no common base
-            if reader.count == 0:
-                raise QuantizationError(
-                    "no calibration data: give at least one sample of what the model will see"
-                ) from error
-            raise QuantizationError(f"ONNX Runtime's quantizer failed: {error}") from error
-        quantized = onnx.load_model(target)
+    samples = feeds(data, [value.name for value in prepared.graph.input])
+    ranges = calibrate(prepared, quantized_values(prepared), samples, calibrator)
+    quantized = insert_qdq(prepared, ranges, chosen)
     _restore_metadata(quantized, prepared)
-    logging.getLogger(__name__).debug("quantized with %d samples, %s", reader.count, chosen)
+    logging.getLogger(__name__).debug("quantized %d activations, %s", len(ranges), chosen)
     return quantized
 
 
