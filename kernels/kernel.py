@@ -20,6 +20,11 @@ ISAS = ("scalar", "avx2", "avxvnni", "avx512vnni", "neon")
 """Instruction sets; on a processor each contains those before it, neon only the first."""
 
 
+def isas_with(isa: str) -> tuple[str, ...]:
+    """The instruction sets of a machine whose best one this is, that one last."""
+    return ("scalar", "neon") if isa == "neon" else ISAS[: ISAS.index(isa) + 1]
+
+
 class OperandSchema(NamedTuple):
     """One operand of a kernel."""
 
@@ -215,7 +220,7 @@ class Kernel:
 
     def native_for(self, isa: str) -> NativeKernel | None:
         """The native function for a machine with this instruction set, if there is one."""
-        has = ("scalar", "neon") if isa == "neon" else ISAS[: ISAS.index(isa) + 1]
+        has = isas_with(isa)
         fitting = [one for one in self.native if one.isa in has]
         return max(fitting, key=lambda one: has.index(one.isa), default=None)
 

@@ -180,10 +180,16 @@ def examined_plugins() -> tuple[Plugin, ...]:
         PluginError: in strict mode, where a plugin fails.
     """
     found = registry()
+    for hook in hooks_of_names():
+        found.named(hook)
+    return plugins()
+
+
+def hooks_of_names() -> Iterator[str]:
+    """The hooks whose descriptors are looked up by their names."""
     for hook, kind in DESCRIPTORS.items():
         if any(field.name == "name" for field in dataclasses.fields(kind)):
-            found.named(hook)
-    return plugins()
+            yield hook
 
 
 def sources() -> list[Source]:

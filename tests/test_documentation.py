@@ -41,6 +41,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     onnx.save(_float_model(), tmp_path / "float_model.onnx")
     np.savez(tmp_path / "inputs.npz", x=np.ones((1, 3, 8, 8), np.float32))
     (tmp_path / "program.py").write_text("import onnxruntime")
+    (tmp_path / "acme.py").write_text(
+        "from furiosa_ep.plugin import PluginInfo, hookimpl\n"
+        "furiosa_plugin = hookimpl(lambda: PluginInfo('acme', '2.0'))\n"
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -3,12 +3,13 @@
 import argparse
 
 from furiosa_ep.cli.parsers import add_parser, command_of
+from furiosa_ep.cli.plugins import check
 from furiosa_ep.cli.plugins import list as listing
 
 NAME = "plugins"
 HELP = "show what is loaded, what each plugin gives, and what is wrong with it"
 
-COMMANDS = tuple(map(command_of, (listing,)))
+COMMANDS = tuple(map(command_of, (listing, check)))
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
