@@ -12,6 +12,7 @@ from furiosa_ep.partitioner import environment
 from furiosa_ep.partitioner.descriptors import CliCommand, CommandError
 
 DEBUG = "--debug"
+_NONE = f"{environment.DISABLED} leaves out {environment.BUILT_IN}, which has the usual ones"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,9 +67,6 @@ def _commands(name: str) -> Mapping[str, CliCommand]:
         return registry().named("furiosa_commands")
     except PluginError as error:  # in strict mode
         raise CommandError(str(error), code=1) from error
-
-
-_NONE = f"{environment.DISABLED} leaves out {environment.BUILT_IN}, which has the usual ones"
 
 
 def _parser(

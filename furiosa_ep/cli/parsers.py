@@ -26,7 +26,7 @@ def add_parser(subparsers: Any, command: CliCommand) -> argparse.ArgumentParser:
     """The parser of a command, among those of its parent, without the command's arguments."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         command.name,
-        help=command.help.replace("%", "%%"),
+        help=str(command.help).replace("%", "%%"),
         description=command.description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

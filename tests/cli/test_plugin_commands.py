@@ -50,11 +50,12 @@ def test_a_plugin_s_command_runs(install: Install, capsys: pytest.CaptureFixture
 def test_help_names_the_commands_of_all_plugins(
     install: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    install("mine", furiosa_commands=[command(help="greets, 100% of the time")])
+    odd = command("odd", help=None)
+    install("mine", furiosa_commands=[command(help="greets, 100% of the time"), odd])
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     shown = capsys.readouterr().out
-    for text in ("explain", "run", "hello", "100% of the time"):
+    for text in ("explain", "run", "hello", "100% of the time", "odd"):
         assert text in shown
 
 
