@@ -20,6 +20,7 @@ from furiosa_ep.partitioner.descriptors import (
     PartitionSelection,
     PluginInfo,
 )
+from furiosa_ep.partitioner.schema import Schema
 from furiosa_ep.partitioner.support import OperatorSupport
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ class Hooks:
     @hookspec
     def furiosa_plugin(self) -> PluginInfo:  # type: ignore[empty-body]
         """What the plugin is. The only hook that every plugin must have."""
+
+    @hookspec
+    def furiosa_schemas(self) -> Iterable[Schema]:  # type: ignore[empty-body]
+        """Operators of domains of its own, so that ONNX Runtime loads models with them."""
 
     @hookspec
     def furiosa_operators(self) -> Iterable[OperatorSupport]:  # type: ignore[empty-body]
@@ -87,6 +92,7 @@ class Hooks:
 
 DESCRIPTORS: Mapping[str, type] = MappingProxyType(
     {
+        "furiosa_schemas": Schema,
         "furiosa_operators": OperatorSupport,
         "furiosa_lowerings": Lowering,
         "furiosa_kernels": Kernel,
