@@ -15,6 +15,7 @@ import onnxruntime as ort
 
 from furiosa_ep.comparison import Difference, differences, input_shapes
 from furiosa_ep.inputs import quantized_ranges, random_feeds
+from furiosa_ep.provider.custom_ops import register_custom_ops
 from furiosa_ep.provider.library import EP_NAME
 from furiosa_ep.provider.registration import register
 
@@ -74,6 +75,7 @@ def verify(
     source = os.fspath(model) if isinstance(model, (str, os.PathLike)) else _as_bytes(model)
     config = ort.SessionOptions()
     config.add_session_config_entry(STOP_SPINNING, "1")
+    register_custom_ops(config)
     cpu = ort.InferenceSession(source, config, [CPU])
     config.add_session_config_entry(RECORD_ASSIGNMENT, "1")
     npu = ort.InferenceSession(source, config, [(EP_NAME, dict(options or {})), CPU])

@@ -81,6 +81,12 @@ def collected_reports(*, decide_only: bool = False) -> Iterator[list[Report]]:
         _collector.reset(token)
 
 
+def is_deciding_only() -> bool:
+    """Whether this context collects reports with `decide_only`."""
+    collector = _collector.get()
+    return collector is not None and collector.decide_only
+
+
 def partition_model(model: bytes, options: Options, scope: Scope | None = None) -> Report:
     """Decide which nodes of a serialized ModelProto the NPU takes.
 

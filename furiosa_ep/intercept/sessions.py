@@ -20,6 +20,7 @@ from furiosa_ep.comparison import differences, input_shapes
 from furiosa_ep.intercept.providers import put_first
 from furiosa_ep.intercept.record import ProcessRecord, SessionRecord
 from furiosa_ep.intercept.settings import Settings
+from furiosa_ep.provider.custom_ops import register_custom_ops
 from furiosa_ep.provider.library import EP_NAME
 from furiosa_ep.verification import CPU, RECORD_ASSIGNMENT, STOP_SPINNING, node_counts
 
@@ -207,6 +208,7 @@ def _copy(options: Any) -> Any:
         if isinstance(member, property) and name not in WRITES_FILES:
             setattr(copy, name, getattr(options, name))
     _set_config(copy, STOP_SPINNING)
+    register_custom_ops(copy)
     return copy
 
 

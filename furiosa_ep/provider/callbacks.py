@@ -9,7 +9,7 @@ import ctypes
 import functools
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from furiosa_ep.options import OptionError, Options
@@ -17,8 +17,10 @@ from furiosa_ep.options import OptionError, Options
 if TYPE_CHECKING:
     from furiosa_ep.compiler.driver import CompiledPartition
     from furiosa_ep.partitioner.registry import Scope
+    from furiosa_ep.partitioner.schema import Schema
+    from furiosa_ep.provider.operator_callbacks import OperatorCallbacks
 
-COMPILER_VERSION = 3
+COMPILER_VERSION = 4
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +64,22 @@ _Compile = ctypes.CFUNCTYPE(
 )
 _Specialize = ctypes.CFUNCTYPE(ctypes.c_int32, _Handle, _Shapes, ctypes.c_uint64, ctypes.c_void_p)
 _Release = ctypes.CFUNCTYPE(None, _Handle)
+_Operators = ctypes.CFUNCTYPE(ctypes.c_int32, _HandlePointer, ctypes.c_void_p)
+_Infer = ctypes.CFUNCTYPE(
+    ctypes.c_int32,
+    _Handle,
+    ctypes.c_void_p,
+    ctypes.c_uint64,
+    ctypes.c_void_p,
+    ctypes.c_uint64,
+    ctypes.c_void_p,
+)
+_CreateKernel = ctypes.CFUNCTYPE(
+    ctypes.c_int32, _Handle, ctypes.c_void_p, _Handle, _HandlePointer, ctypes.c_void_p
+)
+_Compute = ctypes.CFUNCTYPE(
+    ctypes.c_int32, _Handle, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p
+)
 
 
 class CompilerRecord(ctypes.Structure):
@@ -75,6 +93,10 @@ class CompilerRecord(ctypes.Structure):
         ("compile", _Compile),
         ("specialize", _Specialize),
         ("release", _Release),
+        ("operators", _Operators),
+        ("infer", _Infer),
+        ("create_kernel", _CreateKernel),
+        ("compute", _Compute),
     ]
 
 
@@ -82,8 +104,12 @@ _SEVERITIES = {"warning": 2, "info": 1, "off": -1}
 """The summary option as a log severity of ONNX Runtime."""
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
     """The provider did not accept a reply and knows why itself."""
+
+
+class OperatorError(Exception):
+    """A plugin's operator cannot run on the CPU; the message says why, and needs no type."""
 
 
 class CompilerCallbacks:
@@ -105,6 +131,8 @@ class CompilerCallbacks:
         self._handles = itertools.count(1)
         self._sessions: dict[int, tuple[Options, Scope]] = {}
         self._partitions: dict[int, CompiledPartition] = {}
+        self._library = library
+        self._operators: OperatorCallbacks | None = None
         self.record = CompilerRecord(
             COMPILER_VERSION,
             0,
@@ -113,6 +141,10 @@ class CompilerCallbacks:
             _Compile(self._guard(self._compile)),
             _Specialize(self._guard(self._specialize)),
             _Release(self._release),
+            _Operators(self._guard(self._list_operators)),
+            _Infer(self._guard(self._infer)),
+            _CreateKernel(self._guard(self._create_kernel)),
+            _Compute(self._guard(self._compute)),
         )
 
     def _guard(self, callback: Callable[..., None]) -> Callable[..., int]:
@@ -123,9 +155,9 @@ class CompilerCallbacks:
             reply = arguments[-1]
             try:
                 callback(*arguments)
-            except _RefusedError:
+            except RefusedError:
                 return 1
-            except OptionError as error:
+            except (OptionError, OperatorError) as error:
                 self._say(reply, str(error))
                 return 1
             except BaseException as error:  # also KeyboardInterrupt: C cannot pass it on
@@ -141,7 +173,7 @@ class CompilerCallbacks:
 
     def _send(self, reply: int, data: bytes) -> None:
         if self._reply_bytes(reply, data, len(data)):
-            raise _RefusedError
+            raise RefusedError
 
     def _send_program(
         self, reply: int, partition: "CompiledPartition", shapes: Sequence[tuple[int, ...]]
@@ -149,7 +181,7 @@ class CompilerCallbacks:
         def allocate(size: int) -> memoryview:
             address = self._reply_constants(reply, size)
             if size and not address:
-                raise _RefusedError
+                raise RefusedError
             memory = (ctypes.c_char * size).from_address(address) if size else bytearray()
             return memoryview(memory).cast("B")
 
@@ -172,6 +204,8 @@ class CompilerCallbacks:
 
         options, scope = self._sessions[session]
         report = driver.partition_model(ctypes.string_at(model, size), options, scope)
+        if schemas := plugin_schemas():
+            self._loaded_operators().note(session, report, schemas)
         words = array.array("q", [scope.variant])
         for partition in report.partitions:
             words.append(len(partition))
@@ -205,6 +239,34 @@ class CompilerCallbacks:
     def _release(self, handle: int) -> None:
         self._sessions.pop(handle, None)
         self._partitions.pop(handle, None)
+        if self._operators is not None:
+            self._operators.release(handle)
+
+    def _list_operators(self, generation: Any, reply: int) -> None:
+        self._loaded_operators().list(plugin_schemas(), generation, reply)
+
+    def _infer(self, *arguments: Any) -> None:
+        self._loaded_operators().infer(*arguments)
+
+    def _create_kernel(self, *arguments: Any) -> None:
+        self._loaded_operators().create_kernel(*arguments)
+
+    def _compute(self, *arguments: Any) -> None:
+        self._loaded_operators().compute(*arguments)
+
+    def _loaded_operators(self) -> "OperatorCallbacks":
+        if self._operators is None:
+            from furiosa_ep.provider.operator_callbacks import OperatorCallbacks
+
+            self._operators = OperatorCallbacks(self._library, self._handles)
+        return self._operators
+
+
+def plugin_schemas() -> "Mapping[str, Schema]":
+    """The schemas of all loaded plugins, by name."""
+    from furiosa_ep.partitioner.plugins import registry
+
+    return registry().named("furiosa_schemas")
 
 
 def _scope(options: Options) -> "Scope":

@@ -6,6 +6,7 @@ import threading
 import onnxruntime
 
 from furiosa_ep.device_emulator.library import library_path
+from furiosa_ep.provider.custom_ops import serve_sessions
 from furiosa_ep.provider.library import EP_NAME, install_compiler
 
 OLDEST_ONNXRUNTIME = (1, 26)
@@ -68,6 +69,7 @@ def get_library_path() -> str:
         LibraryError: where the native library is missing or of another version.
     """
     install_compiler()
+    serve_sessions()
     return str(library_path())
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 import furiosa_ep.compiler
+from furiosa_ep.partitioner import plugins
+from furiosa_ep.partitioner.schema import Schema
 from tests.provider import fake_driver
+from tests.provider.plugin_operators import plugin
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,6 +23,20 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> fake_driver.Behaviour:
     behaviour = fake_driver.install()
     furiosa_ep.register()
     return behaviour
+
+
+LoadSchemas = Callable[..., None]
+
+
+@pytest.fixture
+def load(driver: fake_driver.Behaviour, monkeypatch: pytest.MonkeyPatch) -> LoadSchemas:
+    """Loads a plugin with some schemas instead of all that are installed; on the fake driver."""
+
+    def load(*schemas: Schema) -> None:
+        registry = plugins.build_registry({"hello": plugin(*schemas)})
+        monkeypatch.setattr(plugins, "registry", lambda: registry)
+
+    return load
 
 
 RunPython = Callable[[str], "subprocess.CompletedProcess[str]"]

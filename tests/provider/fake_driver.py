@@ -61,6 +61,7 @@ behaviour = Behaviour()
 class Report:
     partitions: tuple[tuple[int, ...], ...]
     total: int
+    units: tuple[()] = ()
 
     def summary(self) -> str:
         claimed = sum(map(len, self.partitions))

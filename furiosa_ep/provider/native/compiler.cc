@@ -14,6 +14,8 @@
 
 struct FuriosaReply {
   std::function<void(std::span<const std::byte>)> use_bytes;
+  std::function<void(const FuriosaOperator&)> use_operator;
+  std::function<void*(size_t, const FuriosaTensor&)> use_output;
   std::optional<furiosa::ConstantMemory> constants;  // of the Program that the bytes will be
   std::string text;
   std::exception_ptr refused;  // why use_bytes threw
@@ -179,6 +181,70 @@ std::shared_ptr<const Executable> specialize(const CompiledPartition& partition,
   return executables().share(source, std::move(executable));
 }
 
+std::optional<std::vector<Operator>> operators(uint64_t& generation) {
+  std::vector<Operator> found;
+  FuriosaReply reply;
+  reply.use_operator = [&](const FuriosaOperator& one) {
+    Operator& copy = found.emplace_back(Operator{one.handle,
+                                                 one.domain,
+                                                 one.type,
+                                                 one.since,
+                                                 one.infers_shapes != 0,
+                                                 {one.inputs, one.inputs + one.input_count},
+                                                 {one.outputs, one.outputs + one.output_count},
+                                                 {}});
+    for (const FuriosaAttributeType& attribute : std::span(one.attributes, one.attribute_count)) {
+      copy.attributes.push_back({attribute.name, attribute.type});
+    }
+    for (const FuriosaOperand& output : copy.outputs) {
+      if (output.source >= static_cast<int64_t>(one.input_count)) {
+        throw Error("the compiler gave an output the type of input " +
+                    std::to_string(output.source) + " of " + std::to_string(one.input_count));
+      }
+    }
+  };
+  const uint64_t before = generation;
+  const Call call;
+  check(call->operators(&generation, &reply), reply, "list the operators of plugins");
+  if (generation == before) return std::nullopt;
+  return found;
+}
+
+void infer(const Operator& one, std::span<const FuriosaTensor> inputs,
+           std::span<const FuriosaAttribute> attributes,
+           const std::function<void(size_t, const FuriosaTensor&)>& use) {
+  FuriosaReply reply;
+  reply.use_output = [&](size_t index, const FuriosaTensor& output) {
+    use(index, output);
+    return nullptr;
+  };
+  const Call call;
+  check(call->infer(one.handle, inputs.data(), inputs.size(), attributes.data(), attributes.size(),
+                    &reply),
+        reply, "infer shapes");
+}
+
+CompilerHandle create_kernel(const Operator& one, const FuriosaNode& node,
+                             const CompilerHandle* session) {
+  FuriosaReply reply;
+  uint64_t kernel = 0;
+  const Call call;
+  const int32_t result = call->create_kernel(
+      one.handle, &node, session == nullptr ? 0 : session->value(), &kernel, &reply);
+  CompilerHandle handle(kernel);
+  check(result, reply, "create a kernel");
+  return handle;
+}
+
+void compute(const CompilerHandle& kernel, std::span<const FuriosaTensor> inputs,
+             const std::function<void*(size_t, const FuriosaTensor&)>& allocate) {
+  FuriosaReply reply;
+  reply.use_output = allocate;
+  const Call call;
+  check(call->compute(kernel.value(), inputs.data(), inputs.size(), &reply), reply,
+        "compute an operator");
+}
+
 }  // namespace compiler
 }  // namespace furiosa
 
@@ -203,6 +269,30 @@ __attribute__((visibility("default"))) void* furiosa_reply_constants(FuriosaRepl
   } catch (...) {
     reply->refused = std::current_exception();
     return nullptr;
+  }
+}
+
+__attribute__((visibility("default"))) int32_t furiosa_reply_operator(FuriosaReply* reply,
+                                                                      const FuriosaOperator* one) {
+  try {
+    if (reply->use_operator) reply->use_operator(*one);
+    return 0;
+  } catch (...) {
+    reply->refused = std::current_exception();
+    return -1;
+  }
+}
+
+__attribute__((visibility("default"))) int32_t furiosa_reply_output(FuriosaReply* reply,
+                                                                    uint64_t index,
+                                                                    const FuriosaTensor* tensor,
+                                                                    void** data) {
+  try {
+    *data = reply->use_output ? reply->use_output(index, *tensor) : nullptr;
+    return 0;
+  } catch (...) {
+    reply->refused = std::current_exception();
+    return -1;
   }
 }
 

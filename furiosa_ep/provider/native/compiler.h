@@ -47,6 +47,22 @@ struct CompiledPartition {
   std::shared_ptr<const Executable> executable;
 };
 
+// An operator of a plugin's own domain in one combination of types; see FuriosaOperator.
+struct Operator {
+  struct Attribute {
+    std::string name;
+    int type;
+  };
+  uint64_t handle;
+  std::string domain;
+  std::string type;
+  int since;
+  bool infers_shapes;
+  std::vector<FuriosaOperand> inputs;
+  std::vector<FuriosaOperand> outputs;
+  std::vector<Attribute> attributes;
+};
+
 // The installed compiler. All functions throw Error with the compiler's reason.
 namespace compiler {
 
@@ -64,6 +80,20 @@ std::optional<CompiledPartition> find_compiled(const Digest& source);
 std::shared_ptr<const Executable> specialize(const CompiledPartition& partition,
                                              std::span<const int64_t> shapes,
                                              const std::function<void()>& compiling);
+
+// All combinations of types of an operator are in sequence; nothing where they are still those of
+// `generation`, which is set to theirs.
+std::optional<std::vector<Operator>> operators(uint64_t& generation);
+// `use` gets the outputs whose shapes are known.
+void infer(const Operator& one, std::span<const FuriosaTensor> inputs,
+           std::span<const FuriosaAttribute> attributes,
+           const std::function<void(size_t, const FuriosaTensor&)>& use);
+// `session` may be null.
+CompilerHandle create_kernel(const Operator& one, const FuriosaNode& node,
+                             const CompilerHandle* session);
+// `allocate` gives the memory of an output, null where it is not wanted.
+void compute(const CompilerHandle& kernel, std::span<const FuriosaTensor> inputs,
+             const std::function<void*(size_t, const FuriosaTensor&)>& allocate);
 
 }  // namespace compiler
 }  // namespace furiosa

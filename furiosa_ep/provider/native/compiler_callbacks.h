@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-#define FURIOSA_COMPILER_VERSION 3
+#define FURIOSA_COMPILER_VERSION 4
 
 // Takes what a callback has to say; valid until the callback returns. Bytes are used before
 // furiosa_reply_bytes returns, which is 0, or not 0 where they were refused: the callback then
@@ -21,6 +21,70 @@ typedef struct FuriosaReply FuriosaReply;
 void* furiosa_reply_constants(FuriosaReply* reply, uint64_t size);
 int32_t furiosa_reply_bytes(FuriosaReply* reply, const void* data, uint64_t size);
 void furiosa_reply_text(FuriosaReply* reply, const char* utf8);
+
+// A tensor, or what is known of one. Types of elements and attributes are numbered as in ONNX.
+typedef struct FuriosaTensor {
+  const void* data;            // NULL where only the type is meant, or there are no elements
+  const int64_t* dims;         // -1: not known
+  const char* const* symbols;  // the name of each dim that is -1, "" where it has none, or NULL
+  int32_t rank;                // -1: not known
+  int32_t dtype;               // 0: an optional value that is absent
+} FuriosaTensor;
+
+typedef struct FuriosaAttribute {
+  const char* name;
+  const void* data;  // int64, float, characters, or one FuriosaTensor; NULL for an unexpected type
+  uint64_t count;
+  int32_t type;
+  int32_t reserved;
+} FuriosaAttribute;
+
+// An input or output of an operator in a combination of types.
+typedef struct FuriosaOperand {
+  int32_t dtype;     // 0: any
+  int32_t presence;  // 0: required, 1: optional, 2: variadic
+  int32_t least;     // how many of a variadic one there must be
+  int32_t source;    // of an output: the input whose type it has, or -1
+} FuriosaOperand;
+
+typedef struct FuriosaAttributeType {
+  const char* name;
+  int32_t type;
+  int32_t reserved;
+} FuriosaAttributeType;
+
+// An operator of a plugin's own domain, in one combination of types.
+typedef struct FuriosaOperator {
+  uint64_t handle;
+  const char* domain;
+  const char* type;
+  const FuriosaOperand* inputs;
+  const FuriosaOperand* outputs;
+  const FuriosaAttributeType* attributes;
+  uint32_t input_count;
+  uint32_t output_count;
+  uint32_t attribute_count;
+  int32_t since;
+  int32_t infers_shapes;  // 0: all outputs have the shape of the first input
+  int32_t reserved;
+} FuriosaOperator;
+
+// A node that is to run on the CPU.
+typedef struct FuriosaNode {
+  const char* name;
+  const char* const* outputs;  // names, "" for one that is not wanted
+  const int32_t* output_dtypes;
+  const FuriosaAttribute* attributes;
+  uint64_t output_count;
+  uint64_t attribute_count;
+} FuriosaNode;
+
+// Both return 0, or not 0 where what they got was refused, as furiosa_reply_bytes does. An output
+// is described by `tensor`; its memory is written to `data` where the callback computes: NULL where
+// it is not wanted or has no elements.
+int32_t furiosa_reply_operator(FuriosaReply* reply, const FuriosaOperator* one);
+int32_t furiosa_reply_output(FuriosaReply* reply, uint64_t index, const FuriosaTensor* tensor,
+                             void** data);
 
 typedef struct FuriosaSettings {
   uint64_t program_cache_size;
@@ -47,8 +111,21 @@ typedef struct FuriosaCompiler {
   // Bytes: the Program for these input shapes.
   int32_t (*specialize)(uint64_t partition, const int64_t* shapes, uint64_t count,
                         FuriosaReply* reply);
-  // Forgets a session or a partition.
+  // Forgets a session, a partition or a kernel.
   void (*release)(uint64_t handle);
+  // Operators: those of plugins' own domains, all combinations of types of an operator in sequence,
+  // unless they are those of `generation`, which is set to theirs.
+  int32_t (*operators)(uint64_t* generation, FuriosaReply* reply);
+  // Outputs: as far as their shapes follow from those of the inputs.
+  int32_t (*infer)(uint64_t one, const FuriosaTensor* inputs, uint64_t input_count,
+                   const FuriosaAttribute* attributes, uint64_t attribute_count,
+                   FuriosaReply* reply);
+  // What runs a node of an operator on the CPU; `session` is 0 where it has no provider of ours.
+  int32_t (*create_kernel)(uint64_t one, const FuriosaNode* node, uint64_t session,
+                           uint64_t* kernel, FuriosaReply* reply);
+  // Outputs: all that the node has.
+  int32_t (*compute)(uint64_t kernel, const FuriosaTensor* inputs, uint64_t count,
+                     FuriosaReply* reply);
 } FuriosaCompiler;
 
 // Installs a compiler for all sessions of the process, or none: then waits for calls that are in

@@ -60,7 +60,11 @@ Digest digest_of(int64_t variant, std::string_view content,
   return hash.digest();
 }
 
+thread_local std::weak_ptr<const Session> initializing;
+
 }  // namespace
+
+std::shared_ptr<const Session> initializing_session() { return initializing.lock(); }
 
 ExecutionProvider::ExecutionProvider(std::shared_ptr<const void> library, const Ort& ort,
                                      const ort::SessionOptions* options, const ort::Logger* logger)
@@ -100,9 +104,11 @@ ExecutionProvider::ExecutionProvider(std::shared_ptr<const void> library, const 
   };
   OnSessionInitializationEnd = [](ort::Ep* self) noexcept {
     auto& provider = static_cast<ExecutionProvider&>(*self);
+    initializing.reset();
     release_freed_memory();
     return provider.session_->ort.guard([&] { provider.report(); });
   };
+  initializing = session_;
   try {
     open(options);
   } catch (...) {

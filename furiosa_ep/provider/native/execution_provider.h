@@ -13,6 +13,10 @@ namespace furiosa {
 
 inline constexpr char kProviderName[] = "FuriosaProvider";
 
+// The session that this thread is creating with FuriosaProvider, as far as is known: ONNX Runtime
+// before 1.27 does not say when it is done. Null where there is none.
+std::shared_ptr<const Session> initializing_session();
+
 // FuriosaProvider in one session.
 class ExecutionProvider final : public ort::Ep {
  public:

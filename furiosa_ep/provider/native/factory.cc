@@ -1,10 +1,11 @@
 // The entry points of the plugin and the factory of its providers.
 
-#include <atomic>
+#include <algorithm>
 #include <memory>
 #include <utility>
 
 #include "furiosa_ep/include/furiosa_ep.h"
+#include "furiosa_ep/provider/native/custom_ops.h"
 #include "furiosa_ep/provider/native/execution_provider.h"
 
 namespace furiosa {
@@ -52,6 +53,22 @@ class Factory final : public ort::EpFactory, public std::enable_shared_from_this
       return nullptr;
     };
     IsStreamAware = [](const ort::EpFactory*) noexcept { return false; };
+    GetNumCustomOpDomains = [](ort::EpFactory* self, size_t* count) noexcept {
+      auto& factory = static_cast<Factory&>(*self);
+      return factory.ort_.guard(
+          [&] { *count = compiler::installed() ? custom_op_domains(factory.ort_).size() : 0; });
+    };
+    GetCustomOpDomains = [](ort::EpFactory* self, ort::CustomOpDomain** domains,
+                            size_t count) noexcept {
+      auto& factory = static_cast<Factory&>(*self);
+      return factory.ort_.guard([&] {
+        // Plugins may have changed since it was asked for their number; null ones are skipped.
+        std::fill_n(domains, count, nullptr);
+        if (count == 0) return;
+        const auto found = custom_op_domains(factory.ort_);
+        std::copy_n(found.data(), std::min(found.size(), count), domains);
+      });
+    };
   }
 
   ~Factory() {
@@ -112,6 +129,17 @@ __attribute__((visibility("default"))) furiosa::ort::Status* ReleaseEpFactory(
     furiosa::ort::EpFactory* factory) noexcept {
   const auto ended = std::move(static_cast<furiosa::Factory*>(factory)->registration);
   return nullptr;
+}
+
+// SessionOptions.register_custom_ops_library calls it.
+__attribute__((visibility("default"))) furiosa::ort::Status* RegisterCustomOps(
+    furiosa::ort::SessionOptions* options, const furiosa::ort::ApiBase* base) noexcept {
+  using namespace furiosa;
+  std::string problem;
+  const Ort ort = Ort::connect(base, problem);
+  if (ort.version == 0) return nullptr;  // not even an error can be made
+  if (!problem.empty()) return ort.make_status(ort::ErrorCode::kFail, problem.c_str());
+  return ort.guard([&] { add_custom_op_domains(ort, options); });
 }
 
 }  // extern "C"

@@ -4,6 +4,7 @@
 #include <memory>
 #include <unordered_set>
 
+#include "furiosa_ep/provider/native/attribute_list.h"
 #include "furiosa_ep/provider/native/protobuf_writer.h"
 
 namespace furiosa {
@@ -28,7 +29,6 @@ constexpr uint32_t kInput = 1, kOutput = 2, kName = 3, kOpType = 4, kAttribute =
 namespace attribute {
 constexpr uint32_t kName = 1, kFloat = 2, kInt = 3, kString = 4, kTensor = 5, kGraph = 6,
                    kFloats = 7, kInts = 8, kStrings = 9, kType = 20;
-constexpr int64_t kTypes[] = {0, 2, 7, 1, 6, 3, 8, 5, 4};  // by AttrType
 }  // namespace attribute
 namespace tensor {
 constexpr uint32_t kDims = 1, kDataType = 2, kStringData = 6, kName = 8, kRawData = 9,
@@ -173,7 +173,7 @@ class ModelWriter {
         o.bytes(attribute::kName, names[i]);
         o.message(attribute::kGraph,
                   [&](ProtobufWriter& graph) { write_subgraph(graph, subgraphs[i]); });
-        o.integer(attribute::kType, attribute::kTypes[static_cast<int>(AttrType::kGraph)]);
+        o.integer(attribute::kType, onnx_type(AttrType::kGraph));
       });
     }
   }
@@ -183,24 +183,24 @@ class ModelWriter {
     out.bytes(attribute::kName, ort_.get(ort::kOpAttrGetName, attr));
     switch (kind) {
       case AttrType::kInt:
-        for (int64_t one : read<int64_t>(attr, kind)) out.integer(attribute::kInt, one);
+        for (int64_t one : ort_.read<int64_t>(attr, kind)) out.integer(attribute::kInt, one);
         break;
       case AttrType::kInts:
-        for (int64_t one : read<int64_t>(attr, kind)) out.integer(attribute::kInts, one);
+        for (int64_t one : ort_.read<int64_t>(attr, kind)) out.integer(attribute::kInts, one);
         break;
       case AttrType::kFloat:
-        for (float one : read<float>(attr, kind)) out.real(attribute::kFloat, one);
+        for (float one : ort_.read<float>(attr, kind)) out.real(attribute::kFloat, one);
         break;
       case AttrType::kFloats:
-        for (float one : read<float>(attr, kind)) out.real(attribute::kFloats, one);
+        for (float one : ort_.read<float>(attr, kind)) out.real(attribute::kFloats, one);
         break;
       case AttrType::kString: {
-        const std::vector<char> text = read<char>(attr, kind);
+        const std::vector<char> text = ort_.read<char>(attr, kind);
         out.bytes(attribute::kString, {text.data(), text.size()});
         break;
       }
       case AttrType::kStrings: {
-        const std::vector<char> text = read<char>(attr, kind);
+        const std::vector<char> text = ort_.read<char>(attr, kind);
         for (size_t at = 0; at < text.size();) {
           const std::string_view rest(text.data() + at, text.size() - at);
           const std::string_view one = rest.substr(0, rest.find('\0'));
@@ -221,24 +221,7 @@ class ModelWriter {
       default:
         break;
     }
-    const auto number = static_cast<size_t>(kind);
-    out.integer(attribute::kType,
-                number < std::size(attribute::kTypes) ? attribute::kTypes[number] : 0);
-  }
-
-  template <class T>
-  std::vector<T> read(const ort::OpAttr* attr, AttrType kind) {
-    size_t bytes = 0;
-    // Without a buffer this fails and says how many bytes it takes.
-    if (ort::Status* status = ort_.api[ort::kReadOpAttr](attr, kind, nullptr, 0, &bytes)) {
-      ort_.api[ort::kReleaseStatus](status);
-    }
-    std::vector<T> values((bytes + sizeof(T) - 1) / sizeof(T));
-    if (bytes != 0) {
-      ort_.check(
-          ort_.api[ort::kReadOpAttr](attr, kind, values.data(), values.size() * sizeof(T), &bytes));
-    }
-    return values;
+    out.integer(attribute::kType, onnx_type(kind));
   }
 
   void write_tensor(ProtobufWriter& out, const ort::Value* value, size_t inline_bytes) {

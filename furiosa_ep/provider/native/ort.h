@@ -43,6 +43,12 @@ class Ort {
       fail(status);
   }
 
+  // Whether a status is a success; releases it.
+  bool succeeded(ort::Status* status) const noexcept {
+    if (status != nullptr) api[ort::kReleaseStatus](status);
+    return status == nullptr;
+  }
+
   // Runs `body` and turns what it throws into a status.
   template <class Body>
   ort::Status* guard(Body&& body) const noexcept {
@@ -73,6 +79,20 @@ class Ort {
     std::vector<const Item*> items(get(count, object));
     if (!items.empty()) check(api[all](object, items.data(), items.size()));
     return items;
+  }
+
+  // The elements of an attribute: int64_t, float, or characters, where strings end with NUL.
+  template <class T>
+  std::vector<T> read(const ort::OpAttr* attribute, ort::AttrType type) const {
+    size_t bytes = 0;
+    // Without a buffer this fails and says how many bytes it takes.
+    succeeded(api[ort::kReadOpAttr](attribute, type, nullptr, 0, &bytes));
+    std::vector<T> values((bytes + sizeof(T) - 1) / sizeof(T));
+    if (bytes != 0) {
+      check(
+          api[ort::kReadOpAttr](attribute, type, values.data(), values.size() * sizeof(T), &bytes));
+    }
+    return values;
   }
 
   void log(const ort::Logger* logger, ort::Severity severity, const std::string& message) const;

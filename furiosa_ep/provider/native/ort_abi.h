@@ -16,12 +16,14 @@ inline constexpr uint32_t kOldestApi = 26;
 inline constexpr uint32_t kNewestApi = 29;
 
 struct Allocator;
+struct CustomOpDomain;
 struct DataTransfer;
 struct EpDevice;
 struct Graph;
 struct GraphSupportInfo;
 struct HardwareDevice;
 struct KernelContext;
+struct KernelInfo;
 struct KeyValuePairs;
 struct Logger;
 struct MemoryInfo;
@@ -29,6 +31,7 @@ struct Node;
 struct NodeComputeContext;
 struct OpAttr;
 struct SessionOptions;
+struct ShapeInferContext;
 struct Status;
 struct TensorTypeAndShapeInfo;
 struct TypeInfo;
@@ -42,6 +45,7 @@ enum class ErrorCode : int {
   kNotImplemented = 9,
   // 11, EP_FAIL, makes the Python wrapper rebuild the session on the CPU without a word: never used
 };
+enum class Presence : int { kRequired = 0, kOptional = 1, kVariadic = 2 };
 enum class Severity : int { kVerbose = 0, kInfo = 1, kWarning = 2, kError = 3 };
 enum class HardwareType : int { kCpu = 0, kGpu = 1, kNpu = 2 };
 enum class AttrType : int {
@@ -55,6 +59,7 @@ enum class AttrType : int {
   kGraph = 7,
   kTensor = 8,
 };
+inline constexpr int kUndefinedElements = 0;
 inline constexpr int kStringElements = 8;  // the element type of string tensors
 
 // A table of functions; table[kSlot] is the typed function in that slot.
@@ -71,6 +76,8 @@ class Table {
   Signature* operator[](Slot<Tag, Signature> slot) const {
     return reinterpret_cast<Signature*>(slots_[slot.index]);
   }
+  // Tells one ONNX Runtime from another.
+  const void* address() const { return slots_; }
 
  private:
   void* const* slots_ = nullptr;
@@ -91,31 +98,72 @@ template <class Signature>
 using EpApiSlot = Slot<EpApiTag, Signature>;
 
 using CString = const char*;
+struct CustomOp;
 
 // OrtApi.
 inline constexpr ApiSlot<Status*(ErrorCode, CString)> kCreateStatus{0};
 inline constexpr ApiSlot<CString(const Status*)> kGetErrorMessage{2};
+inline constexpr ApiSlot<Status*(CString, CustomOpDomain**)> kCreateCustomOpDomain{26};
+inline constexpr ApiSlot<Status*(CustomOpDomain*, const CustomOp*)> kCustomOpDomainAdd{27};
+inline constexpr ApiSlot<Status*(SessionOptions*, CustomOpDomain*)> kAddCustomOpDomain{28};
 inline constexpr ApiSlot<Status*(Value*, void**)> kGetTensorMutableData{51};
 inline constexpr ApiSlot<Status*(const TypeInfo*, const TensorTypeAndShapeInfo**)>
     kCastTypeInfoToTensorInfo{55};
+inline constexpr ApiSlot<Status*(TensorTypeAndShapeInfo**)> kCreateTensorTypeAndShapeInfo{57};
+inline constexpr ApiSlot<Status*(TensorTypeAndShapeInfo*, int)> kSetTensorElementType{58};
+inline constexpr ApiSlot<Status*(TensorTypeAndShapeInfo*, const int64_t*, size_t)> kSetDimensions{
+    59};
 inline constexpr ApiSlot<Status*(const TensorTypeAndShapeInfo*, int*)> kGetTensorElementType{60};
 inline constexpr ApiSlot<Status*(const TensorTypeAndShapeInfo*, size_t*)> kGetDimensionsCount{61};
 inline constexpr ApiSlot<Status*(const TensorTypeAndShapeInfo*, int64_t*, size_t)> kGetDimensions{
     62};
 inline constexpr ApiSlot<Status*(const TensorTypeAndShapeInfo*, CString*, size_t)>
     kGetSymbolicDimensions{63};
+inline constexpr ApiSlot<Status*(Allocator**)> kGetAllocatorWithDefaultOptions{78};
+inline constexpr ApiSlot<Status*(const KernelInfo*, CString, float*)> kKernelInfoGetFloat{85};
+inline constexpr ApiSlot<Status*(const KernelInfo*, CString, int64_t*)> kKernelInfoGetInt{86};
+inline constexpr ApiSlot<Status*(const KernelInfo*, CString, char*, size_t*)> kKernelInfoGetString{
+    87};
+inline constexpr ApiSlot<Status*(const KernelContext*, size_t*)> kKernelContextGetInputCount{88};
 inline constexpr ApiSlot<Status*(const KernelContext*, size_t, const Value**)>
     kKernelContextGetInput{90};
 inline constexpr ApiSlot<Status*(KernelContext*, size_t, const int64_t*, size_t, Value**)>
     kKernelContextGetOutput{91};
 inline constexpr ApiSlot<void(Status*)> kReleaseStatus{93};
 inline constexpr ApiSlot<void(Value*)> kReleaseValue{96};
+inline constexpr ApiSlot<void(TypeInfo*)> kReleaseTypeInfo{98};
+inline constexpr ApiSlot<void(TensorTypeAndShapeInfo*)> kReleaseTensorTypeAndShapeInfo{99};
 inline constexpr ApiSlot<Status*(const Value*, size_t, size_t*)> kGetStringTensorElementLength{127};
 inline constexpr ApiSlot<Status*(const Value*, size_t, size_t, void*)> kGetStringTensorElement{128};
+inline constexpr ApiSlot<Status*(SessionOptions*, CString, CString)> kAddSessionConfigEntry{130};
+inline constexpr ApiSlot<Status*(const KernelInfo*, CString, float*, size_t*)> kKernelInfoGetFloats{
+    162};
+inline constexpr ApiSlot<Status*(const KernelInfo*, CString, int64_t*, size_t*)> kKernelInfoGetInts{
+    163};
+inline constexpr ApiSlot<Status*(const KernelInfo*, size_t*)> kKernelInfoGetOutputCount{231};
+inline constexpr ApiSlot<Status*(const KernelInfo*, size_t, char*, size_t*)>
+    kKernelInfoGetOutputName{233};
+inline constexpr ApiSlot<Status*(const KernelInfo*, size_t, TypeInfo**)>
+    kKernelInfoGetOutputTypeInfo{235};
+inline constexpr ApiSlot<Status*(const KernelInfo*, CString, Allocator*, Value**)>
+    kKernelInfoGetTensor{236};
+inline constexpr ApiSlot<Status*(const SessionOptions*, CString, int*)> kHasSessionConfigEntry{237};
+inline constexpr ApiSlot<Status*(const SessionOptions*, CString, char*, size_t*)>
+    kGetSessionConfigEntry{238};
+inline constexpr ApiSlot<Status*(const KernelInfo*, char*, size_t*)> kKernelInfoGetNodeName{244};
 inline constexpr ApiSlot<Status*(const KernelContext*, const Logger**)> kKernelContextGetLogger{
     246};
 inline constexpr ApiSlot<Status*(const Logger*, Severity, CString, CString, int, CString)>
     kLoggerLogMessage{247};
+inline constexpr ApiSlot<Status*(const ShapeInferContext*, size_t*)> kShapeInferGetInputCount{267};
+inline constexpr ApiSlot<Status*(const ShapeInferContext*, size_t, TensorTypeAndShapeInfo**)>
+    kShapeInferGetInput{268};
+inline constexpr ApiSlot<Status*(const ShapeInferContext*, CString, const OpAttr**)>
+    kShapeInferGetAttribute{269};
+inline constexpr ApiSlot<Status*(const ShapeInferContext*, size_t, const TensorTypeAndShapeInfo*)>
+    kShapeInferSetOutput{270};
+inline constexpr ApiSlot<Status*(TensorTypeAndShapeInfo*, const CString*, size_t)>
+    kSetSymbolicDimensions{271};
 inline constexpr ApiSlot<Status*(const OpAttr*, AttrType, void*, size_t, size_t*)> kReadOpAttr{272};
 inline constexpr ApiSlot<Status*(const KernelContext*, void (*)(void*, size_t), size_t, size_t,
                                  void*)>
@@ -211,8 +259,8 @@ struct EpFactory {
   None CreateSyncStreamForDevice;
   None GetHardwareDeviceIncompatibilityDetails;
   None CreateExternalResourceImporterForDevice;
-  None GetNumCustomOpDomains;
-  None GetCustomOpDomains;
+  Status* (*GetNumCustomOpDomains)(EpFactory*, size_t*) noexcept;
+  Status* (*GetCustomOpDomains)(EpFactory*, CustomOpDomain**, size_t) noexcept;
   None InitGraphicsInterop;
   None DeinitGraphicsInterop;
   None SelectBestModelCandidate;
@@ -260,6 +308,38 @@ struct NodeFusionOptions {
   bool drop_constant_initializers;
 };
 
+// OrtCustomOp up to API 29.
+struct CustomOp {
+  uint32_t version;
+  None CreateKernel;
+  CString (*GetName)(const CustomOp*) noexcept;
+  CString (*GetExecutionProviderType)(const CustomOp*) noexcept;  // null: the CPU provider
+  int (*GetInputType)(const CustomOp*, size_t) noexcept;
+  size_t (*GetInputTypeCount)(const CustomOp*) noexcept;
+  int (*GetOutputType)(const CustomOp*, size_t) noexcept;
+  size_t (*GetOutputTypeCount)(const CustomOp*) noexcept;
+  None KernelCompute;
+  void (*KernelDestroy)(void*) noexcept;
+  Presence (*GetInputCharacteristic)(const CustomOp*, size_t) noexcept;
+  Presence (*GetOutputCharacteristic)(const CustomOp*, size_t) noexcept;
+  int (*GetInputMemoryType)(const CustomOp*, size_t) noexcept;
+  int (*GetVariadicInputMinArity)(const CustomOp*) noexcept;
+  int (*GetVariadicInputHomogeneity)(const CustomOp*) noexcept;
+  int (*GetVariadicOutputMinArity)(const CustomOp*) noexcept;
+  int (*GetVariadicOutputHomogeneity)(const CustomOp*) noexcept;
+  Status* (*CreateKernelV2)(const CustomOp*, const void*, const KernelInfo*, void**) noexcept;
+  Status* (*KernelComputeV2)(void*, KernelContext*) noexcept;
+  // What it returns is neither read nor released.
+  Status* (*InferOutputShapeFn)(const CustomOp*, ShapeInferContext*) noexcept;
+  int (*GetStartVersion)(const CustomOp*) noexcept;
+  None GetEndVersion;
+  None GetMayInplace;
+  None ReleaseMayInplace;
+  None GetAliasMap;
+  None ReleaseAliasMap;
+};
+
+static_assert(offsetof(CustomOp, ReleaseAliasMap) == 8 * 25);
 static_assert(sizeof(void*) == 8 && offsetof(Ep, GetWeightlessSupport) == 8 * 25);
 static_assert(offsetof(EpFactory, SelectBestModelCandidate) == 8 * 20);
 
