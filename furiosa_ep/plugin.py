@@ -56,6 +56,7 @@ from furiosa_ep.partitioner.operators.rules import (
 from furiosa_ep.partitioner.patterns import Pattern, PatternNode
 from furiosa_ep.partitioner.registry import PluginError
 from furiosa_ep.partitioner.report import Report
+from furiosa_ep.partitioner.schema import Schema
 from furiosa_ep.partitioner.support import (
     Builder,
     Constraint,
@@ -106,6 +107,7 @@ __all__ = [
     "QuantParams",
     "RangeCollector",
     "Report",
+    "Schema",
     "Stage",
     "Table",
     "Target",

@@ -19,8 +19,6 @@ is not in it."""
 Shape: TypeAlias = tuple[int | str | None, ...] | None
 """For each dim its size, the name of a symbolic one, or None; None where not even the rank is
 known."""
-ShapeFunction: TypeAlias = Callable[[Sequence[Shape], Attributes], Sequence[Shape]]
-Compute: TypeAlias = Callable[[Sequence[Any], Attributes], Array | Sequence[Array | None]]
 
 ELEMENT_TYPES: Mapping[str, int] = {
     element_name(number): number for number, dtype in NUMPY_DTYPES.items() if dtype.kind != "c"
@@ -81,16 +79,19 @@ class Schema:
     values, `+` for one or more."""
     attributes: str = ""
     """`name:type` each, as in "low:int high:int mode:string?", with the types float, int, string,
-    tensor, floats and ints; `?` marks an optional one."""
+    tensor, floats and ints; `?` marks an optional one. The functions get a mapping of those that
+    the node has to int, float, str, ndarray, or a list."""
     since: int = 1
     """The lowest version of the domain that a model may import."""
-    shape: ShapeFunction | None = None
-    """Gives the shapes of the outputs by those of the inputs. Without it all outputs have the shape
-    of the first input."""
-    compute: Compute | None = None
-    """Gives the output, or all of them in order, by the inputs: arrays that are read-only and valid
-    during the call, None for an absent value. Without it the operator runs on the NPU only. Like
-    `shape`, it may be called by several threads, each of which holds Python's GIL."""
+    shape: Callable[[Sequence[Shape], Attributes], Sequence[Shape]] | None = None
+    """Gives the shapes of the outputs by those of the inputs and the attributes. A shape has for
+    each dim its size, the name of a symbolic one, or None, and is None where nothing is known.
+    Without the function all outputs have the shape of the first input."""
+    compute: Callable[[Sequence[Any], Attributes], Array | Sequence[Array | None]] | None = None
+    """Gives the output, or all of them in order, by the inputs and the attributes. Inputs are
+    arrays that are read-only and valid during the call, None for an absent value. Without the
+    function the operator runs on the NPU only. Like `shape`, it is called under Python's GIL, by
+    any thread."""
     owner: str = ""
     """The plugin; filled in by the plugin manager."""
 

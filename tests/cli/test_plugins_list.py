@@ -22,6 +22,7 @@ from furiosa_ep.partitioner.descriptors import (
 )
 from furiosa_ep.partitioner.hookspecs import DESCRIPTORS
 from furiosa_ep.partitioner.patterns import Pattern, PatternNode
+from furiosa_ep.partitioner.schema import Schema
 from furiosa_ep.partitioner.support import OperatorSupport
 from furiosa_ep.plugin import Target
 
@@ -40,6 +41,10 @@ LIBRARY = str(library_path())
 """Any library with a symbol: no kernel is called."""
 PATTERN = Pattern((PatternNode("Erf", ["x"], ["y"]),), ("x",), "y")
 EVERYTHING = {
+    "furiosa_schemas": [
+        Schema("Twin", "acme", "x:uint8 -> y:uint8", "axis:int?", since=2, compute=nothing),
+        Schema("Norm", "acme", "x:any -> y:any"),
+    ],
     "furiosa_operators": [
         OperatorSupport("Twin", nothing, domain="acme", since=2, until=4, kernels=("ACME_TWIN",)),
         OperatorSupport("Norm", nothing, domain="acme", pattern=PATTERN, priority=3),
@@ -93,6 +98,24 @@ def test_everything_a_plugin_gives_is_in_the_json(
         "problem": None,
         "notifications": ["furiosa_compiled"],
     }
+    assert hooks["furiosa_schemas"] == [
+        {
+            "domain": "acme",
+            "op_type": "Twin",
+            "since": 2,
+            "operands": "x:uint8 -> y:uint8",
+            "attributes": "axis:int?",
+            "on_cpu": True,
+        },
+        {
+            "domain": "acme",
+            "op_type": "Norm",
+            "since": 1,
+            "operands": "x:any -> y:any",
+            "attributes": "",
+            "on_cpu": False,
+        },
+    ]
     twin = {"domain": "acme", "op_type": "Twin", "since": 2, "until": 4, "priority": 0}
     norm = {"domain": "acme", "op_type": "Norm", "since": 1, "until": None, "priority": 3}
     assert hooks["furiosa_operators"] == [
@@ -143,6 +166,7 @@ def test_the_text_has_a_paragraph_for_each_plugin(
     assert all(len(line) <= 100 for line in built_in.splitlines())
     assert acme == (
         "acme 1.5 (plugin API 1, acme, for acme)\n"
+        "  schemas        acme:Norm 1+ (NPU only), acme:Twin 2+\n"
         "  operators      acme:Norm 1+ (pattern; priority 3), acme:Twin 2-4 (kernels ACME_TWIN)\n"
         "  lowerings      acme:Twin 1+ (priority 2)\n"
         "  kernels        ACME_SLOW (NumPy: takes the GIL),\n"
@@ -246,8 +270,8 @@ def test_doctor_examines_plugins(
         assert any(line.startswith("PROBLEM plugins plugin 'bad'") for line in lines)
         return
     assert (
-        "ok plugin acme 1.5: 2 operators, 1 lowering, 2 kernels, 1 pass, 1 target, 1 cost model, "
-        "1 selection, 1 calibrator, 1 command"
+        "ok plugin acme 1.5: 2 schemas, 2 operators, 1 lowering, 2 kernels, 1 pass, 1 target, "
+        "1 cost model, 1 selection, 1 calibrator, 1 command"
     ) in lines
     (problem,) = (i for i, line in enumerate(lines) if line.startswith("PROBLEM"))
     assert "bad 1.5: furiosa_passes: expected GraphPass, found int" in lines[problem]

@@ -17,6 +17,7 @@ _HEADING = 15
 
 _OPERATOR = ("domain", "op_type", "since", "until", "priority", "kernels")
 FIELDS: Mapping[str, tuple[str, ...]] = {
+    "furiosa_schemas": ("domain", "op_type", "since", "operands", "attributes"),
     "furiosa_operators": _OPERATOR,
     "furiosa_lowerings": _OPERATOR,
     "furiosa_kernels": ("opcode", "operands", "attributes", "strided", "priority"),
@@ -63,6 +64,8 @@ def descriptor_data(hook: str, descriptor: Any) -> Data:
     data: Data = {name: getattr(descriptor, name) for name in FIELDS[hook]}
     if hook == "furiosa_operators":
         data["pattern"] = descriptor.pattern is not None
+    if hook == "furiosa_schemas":
+        data["on_cpu"] = descriptor.compute is not None
     if hook == "furiosa_kernels":
         data["native"] = [
             {
@@ -131,6 +134,11 @@ def _wrapped(title: str, text: str) -> Iterator[str]:
     return (line.replace("\0", " ") for line in lines)
 
 
+def _schema(data: Data) -> str:
+    name = f"{data['domain']}:{data['op_type']} {data['since']}+"
+    return name + _details("" if data["on_cpu"] else "NPU only")
+
+
 def _operator(data: Data) -> str:
     name = f"{data['domain']}:{data['op_type']}" if data["domain"] else data["op_type"]
     since, until = data["since"], data["until"]
@@ -171,6 +179,7 @@ def _details(*details: str) -> str:
 
 
 _TEXTS: Mapping[str, Callable[[Data], str]] = {
+    "furiosa_schemas": _schema,
     "furiosa_operators": _operator,
     "furiosa_lowerings": _operator,
     "furiosa_kernels": _kernel,
