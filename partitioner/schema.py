@@ -27,7 +27,9 @@ ELEMENT_TYPES: Mapping[str, int] = {
 ATTRIBUTE_TYPES = {"float": 1, "int": 2, "string": 3, "tensor": 4, "floats": 6, "ints": 7}
 """The types that attributes may have, as in onnx.AttributeProto.AttributeType."""
 
-_FOREIGN_DOMAINS = ("ai.onnx", "com.microsoft", "com.ms.")
+FOREIGN_DOMAINS = ("ai.onnx", "com.microsoft", "com.ms.")
+"""What the domains of operators begin with that ONNX Runtime knows."""
+
 _MOST_CHOICES = 64
 _VALUE = r"(\w+):(\w+(?:\|\w+)*)([?*+]?)"
 _ATTRIBUTE = r"(\w+):(\w+)(\??)"
@@ -143,7 +145,7 @@ class Schema:
     def _check(self) -> None:
         if not re.fullmatch(_OP_TYPE, self.op_type):
             raise ValueError("the operator needs a name like ClipSum")
-        if not self.domain or self.domain.startswith(_FOREIGN_DOMAINS):
+        if not self.domain or self.domain.startswith(FOREIGN_DOMAINS):
             raise ValueError(
                 f"domain {self.domain!r} is not the plugin's: choose one of its own, like 'hello'"
             )

@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from furiosa_ep.compiler.errors import CompileError, InternalError
+from furiosa_ep.device_emulator.library import library_path
 from furiosa_ep.graph import DeviceValue, ElementType, Graph, Node, Table
 from furiosa_ep.graph.element_type import NUMPY_DTYPES
-from furiosa_ep.graph.protobuf import bytes_field, fields, integer_field, view
+from furiosa_ep.graph.protobuf import bytes_field, fields, integer_field, text, view
 from furiosa_ep.graph.tensor import tensor_message
+from furiosa_ep.partitioner.plugins import registry
 from furiosa_ep.partitioner.support import NodeUnit
 
 Bytes = npt.NDArray[np.uint8]
@@ -243,6 +245,8 @@ def _run(requests: Sequence[_Request]) -> Iterable[tuple[Bytes, ...]]:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if _has_operators_of_plugins(requests):
+        options.register_custom_ops_library(str(library_path()))
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     feeds = {f"{i}/x": request.codes for i, request in enumerate(requests)}
     names = [one.name for one in session.get_outputs()]
@@ -252,6 +256,16 @@ def _run(requests: Sequence[_Request]) -> Iterable[tuple[Bytes, ...]]:
             _table(np.asarray(outputs[f"{i}/y{position}"]), request)
             for position in range(len(request.unit.outputs))
         )
+
+
+def _has_operators_of_plugins(requests: Iterable[_Request]) -> bool:
+    """Whether ONNX Runtime knows some of the operators from plugins only."""
+    schemas = registry().named("furiosa_schemas")
+    if not schemas:
+        return False
+    functions = {node[-1] for request in requests for node in request.unit.nodes}
+    domains = {text(value) for one in functions for at, value in fields(one) if at == 7}
+    return any(schema.domain in domains for schema in schemas.values())
 
 
 def _table(result: npt.NDArray[Any], request: _Request) -> Bytes:

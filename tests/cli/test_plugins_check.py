@@ -15,6 +15,7 @@ from furiosa_ep.kernels.kernel import Kernel, NativeKernel
 from furiosa_ep.partitioner.descriptors import GraphPass, Lowering, PluginInfo, Stage
 from furiosa_ep.partitioner.hookspecs import hookimpl
 from furiosa_ep.partitioner.plugins import BUILT_IN_MODULE, Source, load, registry_of
+from furiosa_ep.partitioner.schema import Schema
 from furiosa_ep.partitioner.support import OperatorSupport
 from tests.device_emulator.native_kernels import compile_c
 
@@ -226,6 +227,9 @@ def undocumented(*_: Any) -> Any:
 KERNEL = Kernel("ACME_ONE", "x:u8 -> y:u8", nothing, native=(NativeKernel(address=1),))
 TAKEN = OperatorSupport("Twin", nothing, kernels=("ACME_ONE",))
 
+OWN = OperatorSupport("Twin", nothing, domain="acme")
+SCHEMA = Schema("Twin", "acme", "x:any -> y:any", compute=nothing)
+
 
 @pytest.mark.parametrize(
     ("given", "expected"),
@@ -305,6 +309,24 @@ TAKEN = OperatorSupport("Twin", nothing, kernels=("ACME_ONE",))
         (
             {"info": PluginInfo("acme", "1", targets=("warboy", "renegade"))},
             ["! target 'renegade' is not known: expected one of warboy, warboy-2pe"],
+        ),
+        ({"operators": [OWN], "schemas": [SCHEMA]}, []),
+        (
+            {"operators": [OWN]},
+            [
+                "acme:Twin has no Schema: ONNX Runtime loads no model with it unless something "
+                "else declares it"
+            ],
+        ),
+        (
+            {"schemas": [SCHEMA]},
+            ["schema acme:Twin: the plugin does not take the operator"],
+        ),
+        (
+            {"operators": [OWN], "schemas": [Schema("Twin", "acme", "x:any -> y:any")]},
+            [
+                "schema acme:Twin has no compute: what the NPU declines fails the session",
+            ],
         ),
     ],
 )

@@ -7,10 +7,8 @@ from furiosa_ep.kernels.kernel import Kernel
 from furiosa_ep.partitioner.descriptors import GraphPass, Lowering
 from furiosa_ep.partitioner.plugins import Plugin
 from furiosa_ep.partitioner.registry import Registry, operator_name, opset_range
-from furiosa_ep.partitioner.support import OperatorSupport
-
-_OF_ONNXRUNTIME = ("ai.onnx", "com.microsoft", "com.ms.")
-"""What the domains of operators begin with that ONNX Runtime knows."""
+from furiosa_ep.partitioner.schema import FOREIGN_DOMAINS
+from furiosa_ep.partitioner.support import CHAIN, OperatorSupport
 
 
 class Finding(NamedTuple):
@@ -37,7 +35,7 @@ def findings(plugin: Plugin, registry: Registry) -> Iterator[Finding]:
     for kernel in plugin.provided("furiosa_kernels"):
         yield from _kernel(kernel, called)
     yield from _passes(plugin, registry)
-    # yield from _schemas(plugin, operators)
+    yield from _schemas(plugin, operators)
 
 
 def _targets(plugin: Plugin, registry: Registry) -> Iterator[Finding]:
@@ -101,8 +99,8 @@ def _schemas(plugin: Plugin, operators: tuple[OperatorSupport, ...]) -> Iterator
     }
     taken = {(support.domain, support.op_type) for support in operators}
     for support in operators:
-        own = support.domain and not support.domain.startswith(_OF_ONNXRUNTIME)
         key = (support.domain, support.op_type)
+        own = support.domain and not support.domain.startswith(FOREIGN_DOMAINS) and key != CHAIN
         if own and support.pattern is None and key not in declared:
             yield Finding(
                 f"{_name(support)} has no Schema: ONNX Runtime loads no model with it unless "
