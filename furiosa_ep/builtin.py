@@ -11,6 +11,7 @@ from furiosa_ep.partitioner.descriptors import (
     Calibrator,
     CliCommand,
     CostModel,
+    GraphPass,
     PartitionSelection,
     PluginInfo,
 )
@@ -30,6 +31,14 @@ def furiosa_operators() -> Iterable[OperatorSupport]:
     from furiosa_ep.partitioner.operators import operators
 
     return operators()
+
+
+@hookimpl
+def furiosa_passes() -> Iterable[GraphPass]:
+    """Those of docs/compiler.md."""
+    from furiosa_ep.compiler.passes import PASSES
+
+    return PASSES
 
 
 @hookimpl

@@ -69,7 +69,7 @@ class Stage(enum.StrEnum):
     FUSE = "fuse"
     """Moves tables, residual additions and slices into the operations beside them."""
     FINISH = "finish"
-    """On the graph that the code generator reads, but for what the pass changes."""
+    """On the graph that the code generator reads, but for what passes of this stage change."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ class GraphPass:
     """A rewrite of the device graph in place, with equal results.
 
     That of a plugin works on a copy. It is kept where the copy is well formed and has the same
-    inputs and outputs; otherwise it is dropped with a warning.
+    inputs and outputs; otherwise it is dropped with a warning. What nothing reads is removed
+    behind it.
     """
 
     name: str
@@ -87,9 +88,9 @@ class GraphPass:
     stage: Stage = Stage.SIMPLIFY
     """Where it runs."""
     before: tuple[str, ...] = ()
-    """Names of passes of the stage that run later, where they exist."""
+    """Names of passes that run later, where they exist."""
     after: tuple[str, ...] = ()
-    """Names of passes of the stage that run earlier, where they exist."""
+    """Names of passes that run earlier, where they exist."""
     owner: str = ""
 
 

@@ -19,9 +19,10 @@ import pluggy
 
 from furiosa_ep.kernels.kernel import Kernel
 from furiosa_ep.partitioner import environment
-from furiosa_ep.partitioner.descriptors import API_VERSION, Lowering, PluginInfo
+from furiosa_ep.partitioner.descriptors import API_VERSION, GraphPass, Lowering, PluginInfo
 from furiosa_ep.partitioner.environment import BUILT_IN
 from furiosa_ep.partitioner.hookspecs import DESCRIPTORS, PROJECT, Hooks
+from furiosa_ep.partitioner.pass_order import with_passes
 from furiosa_ep.partitioner.registry import (
     Key,
     PluginError,
@@ -231,6 +232,7 @@ def registry_of(plugins: Iterable[Plugin]) -> Registry:
     operators: dict[Key, tuple[OperatorSupport, ...]] = {}
     lowerings: dict[Key, tuple[Lowering, ...]] = {}
     kernels: dict[str, Kernel] = {}
+    passes: tuple[GraphPass, ...] = ()
     good = []
     for plugin in plugins:
         if plugin.problem:
@@ -238,14 +240,16 @@ def registry_of(plugins: Iterable[Plugin]) -> Registry:
         with reported(plugin):
             added = with_entries(operators, plugin.provided("furiosa_operators"))
             lowered = with_entries(lowerings, plugin.provided("furiosa_lowerings"))
+            ordered = with_passes(passes, plugin.provided("furiosa_passes"))
             kernels = with_kernels(kernels, plugin.provided("furiosa_kernels"))
-            operators, lowerings = added, lowered
+            operators, lowerings, passes = added, lowered, ordered
             good.append(plugin)
     targets = {one.name: one.info.targets for one in good if one.info and one.info.targets}
     return Registry(
         operators=types.MappingProxyType(operators),
         lowerings=types.MappingProxyType(lowerings),
         kernels=types.MappingProxyType(kernels),
+        passes=passes,
         targets_of=types.MappingProxyType(targets),
         named=functools.cache(functools.partial(_named, tuple(good))),
         notify=functools.partial(_notify, tuple(good)),

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from furiosa_ep.graph import Graph
 from furiosa_ep.kernels.kernel import Kernel
 from furiosa_ep.partitioner import environment
-from furiosa_ep.partitioner.descriptors import Candidate, CostModel, Lowering
+from furiosa_ep.partitioner.descriptors import Candidate, CostModel, GraphPass, Lowering
 from furiosa_ep.partitioner.report import Claim
 from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit, OperatorSupport
 
@@ -54,6 +54,9 @@ class Scope:
     """Whether kernels that take Python's GIL may run."""
     quarantine: dict[str, str] = field(default_factory=dict)
     """Plugins that have failed in this session, and how."""
+    without_passes: dict[str, str] = field(default_factory=dict)
+    """Plugins whose passes have failed in this session, and how. What they have claimed by then is
+    lowered nevertheless."""
 
     @property
     def variant(self) -> int:
@@ -66,10 +69,21 @@ class Scope:
         Raises:
             PluginError: in strict mode.
         """
-        self.quarantine[plugin] = what
+        self._leave_out(self.quarantine, f"plugin {plugin!r} is", plugin, what)
+
+    def leave_out_passes(self, plugin: str, what: str) -> None:
+        """Run no pass of a plugin from now on, and report why.
+
+        Raises:
+            PluginError: in strict mode.
+        """
+        self._leave_out(self.without_passes, f"passes of plugin {plugin!r} are", plugin, what)
+
+    def _leave_out(self, failed: dict[str, str], subject: str, plugin: str, what: str) -> None:
         if environment.is_strict():
             raise PluginError(f"plugin {plugin!r}: {what}")
-        _log.warning("plugin %r is left out of this session: %s", plugin, what)
+        if failed.setdefault(plugin, what) is what:  # Otherwise another thread has reported it.
+            _log.warning("%s left out of this session: %s", subject, what)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +94,8 @@ class Registry:
     lowerings: Table[Lowering] = field(default_factory=dict)
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
     """By opcode."""
+    passes: tuple[GraphPass, ...] = ()
+    """In the order in which they run."""
     targets_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By plugin the targets that it is for, where it is not for all."""
     named: Callable[[str], Mapping[str, Any]] = lambda _hook: {}
@@ -145,6 +161,14 @@ class Registry:
     def patterns(self, scope: Scope) -> tuple[OperatorSupport, ...]:
         """The entries that take several nodes as one, highest priority first."""
         return tuple(one for one in self._patterns if self._usable(one.owner, scope))
+
+    def passes_for(self, scope: Scope) -> tuple[GraphPass, ...]:
+        """The passes that a session runs, in order."""
+        return tuple(
+            one
+            for one in self.passes
+            if self._usable(one.owner, scope) and one.owner not in scope.without_passes
+        )
 
     def claim(self, entry: OperatorSupport, unit: NodeUnit, scope: Scope) -> Claim | None:
         """Who lowers a unit that `entry` takes, for the report."""

@@ -1,19 +1,23 @@
 """The compiler's entry: a partition of a model in, Programs out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from furiosa_ep.compiler.codegen import Allocate, generate
 from furiosa_ep.compiler.errors import CompileError
 from furiosa_ep.compiler.lowering import lower, steps
 from furiosa_ep.compiler.passes import optimize
-from furiosa_ep.device_emulator import checksum
+from furiosa_ep.device_emulator import Executable, checksum
 from furiosa_ep.graph import Graph
+from furiosa_ep.partitioner.descriptors import GraphPass
+from furiosa_ep.partitioner.environment import BUILT_IN
 from furiosa_ep.partitioner.partition import partition_model
 from furiosa_ep.partitioner.plugins import registry
-from furiosa_ep.partitioner.registry import Registry, Scope
+from furiosa_ep.partitioner.registry import PluginError, Registry, Scope
 from furiosa_ep.program import Program
 
 __all__ = ["CompiledPartition", "partition_model"]
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class CompiledPartition:
@@ -98,10 +102,45 @@ class CompiledPartition:
             name: tuple(int(dim) for dim in shape)
             for name, shape in zip(graph.inputs, input_shapes, strict=True)
         }
-        device = lower(graph, self._steps, shapes, self._registry.kernels)
-        optimize(device)
-        program = generate(device, graph.inputs, graph.outputs, allocate)
+        program = self._compile(shapes, allocate)
         self._registry.notify("furiosa_compiled", program=program)
+        return program
+
+    def _compile(self, shapes: Shapes, allocate: Allocate) -> Program:
+        """As `build`; without the passes of plugins that make the rest of the compiler fail."""
+        passes = self._registry.passes_for(self._scope)
+        plugins = dict.fromkeys(one.owner for one in passes if one.owner != BUILT_IN)
+        try:
+            return self._generate(shapes, passes, allocate)
+        except PluginError:
+            raise
+        except Exception:
+            if not plugins:
+                raise
+        good = {BUILT_IN}
+        self._generate(shapes, _of(good, passes))  # Where this fails, no plugin is to blame.
+        for plugin in plugins:
+            try:
+                self._generate(shapes, _of({*good, plugin}, passes))
+            except PluginError:
+                raise
+            except Exception as error:
+                reason = f"behind its passes, {type(error).__name__}: {error}"
+                self._scope.leave_out_passes(plugin, reason)
+            else:
+                good.add(plugin)
+        return self._generate(shapes, _of(good, passes), allocate)
+
+    def _generate(
+        self, shapes: Shapes, passes: Sequence[GraphPass], allocate: Allocate = bytearray
+    ) -> Program:
+        graph = self._graph
+        lowered = lower(graph, self._steps, shapes, self._registry.kernels)
+        device = optimize(lowered, passes, self._scope)
+        program = generate(device, graph.inputs, graph.outputs, allocate)
+        if device is not lowered:
+            # What passes of plugins have made may be beyond what the verification knows.
+            Executable(program.to_bytes(checksum))
         return program
 
     def _declared(self, name: str) -> list[int]:
@@ -113,3 +152,7 @@ class CompiledPartition:
                 "the model leaves some open"
             )
         return known
+
+
+def _of(owners: set[str], passes: Sequence[GraphPass]) -> Sequence[GraphPass]:
+    return [one for one in passes if one.owner in owners]

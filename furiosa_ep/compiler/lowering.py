@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from furiosa_ep.compiler.builder import GraphBuilder
 from furiosa_ep.compiler.errors import CompileError, InternalError
 from furiosa_ep.compiler.folding import fold, fold_shape
+from furiosa_ep.compiler.verify import verify
 from furiosa_ep.graph import DeviceGraph, Graph, Node
 from furiosa_ep.kernels.kernel import Kernel
 from furiosa_ep.partitioner.descriptors import Lowering
+from furiosa_ep.partitioner.environment import BUILT_IN
 from furiosa_ep.partitioner.registry import Registry, Scope
 from furiosa_ep.partitioner.shape_arithmetic import SHAPE_READERS, shape_values
-from furiosa_ep.partitioner.support import Decline, NodeUnit
+from furiosa_ep.partitioner.support import Decline, NodeUnit, OperatorSupport
 from furiosa_ep.partitioner.units import node_units
 
 
@@ -61,7 +63,10 @@ def lower(
         else:
             for node in step.unit.nodes:
                 _fold(node, builder)
-    return builder.finish()
+    device = builder.finish()
+    if any(step.lowering is not None and step.lowering.owner != BUILT_IN for step in steps):
+        verify(device, "lowering")
+    return device
 
 
 def _folds(unit: NodeUnit, known: Container[str]) -> bool:
@@ -71,9 +76,11 @@ def _folds(unit: NodeUnit, known: Container[str]) -> bool:
 
 
 def _lowering(unit: NodeUnit, graph: Graph, registry: Registry, scope: Scope) -> Lowering:
+    support = registry.entry(unit, scope)
     # An input of unknown rank: the whole graph told the partitioner more than the partition does.
     ranks_known = all(graph.shape(name) is not None for name in graph.inputs)
-    support = registry.support(unit, graph, scope) if ranks_known else registry.entry(unit, scope)
+    if ranks_known and isinstance(support, OperatorSupport) and support.owner == BUILT_IN:
+        support = registry.support(unit, graph, scope)
     if isinstance(support, Decline):
         raise CompileError(
             f"unit {unit.label!r} is in a partition, but declined: {support.code}: {support.reason}"
@@ -87,9 +94,11 @@ def _lowering(unit: NodeUnit, graph: Graph, registry: Registry, scope: Scope) ->
 def _lower(unit: NodeUnit, lowering: Lowering, builder: GraphBuilder) -> None:
     try:
         lowering.lower(unit, builder)
-    except (CompileError, InternalError):
-        raise
-    except Exception as error:
+    except (CompileError, InternalError) as error:
+        if lowering.owner == BUILT_IN:
+            raise
+        raise type(error)(f"plugin {lowering.owner!r}: {error}") from error
+    except (Exception, SystemExit) as error:
         raise InternalError(
             f"plugin {lowering.owner!r} cannot lower unit {unit.label!r}: "
             f"{type(error).__name__}: {error}"

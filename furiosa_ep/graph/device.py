@@ -8,6 +8,7 @@ furiosa_ep/graph/kinds.py says what each kind of operation reads, writes and has
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,13 @@ class DeviceGraph:
     outputs: list[DeviceValue] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
 
+    def copy(self) -> "DeviceGraph":
+        """An equal graph with operations and values of its own.
+
+        Constants, tables and arrays are shared, and read-only in the copy.
+        """
+        return _Copy().graph(self)
+
     def consumers(self) -> Mapping[DeviceValue, list[Operation]]:
         """The operations that read each value."""
         users: dict[DeviceValue, list[Operation]] = {}
@@ -106,3 +114,55 @@ class DeviceGraph:
         """Remove operations that nothing needs any more."""
         gone = set(map(id, dead))
         self.operations = [one for one in self.operations if id(one) not in gone]
+
+
+class _Copy:
+    """Copies a graph, each value and table once."""
+
+    def __init__(self) -> None:
+        self._values: dict[DeviceValue, DeviceValue] = {}
+        self._tables: dict[Table, Table] = {}
+
+    def graph(self, graph: DeviceGraph) -> DeviceGraph:
+        return DeviceGraph(
+            [self._value(value) for value in graph.inputs],
+            [self._value(value) for value in graph.outputs],
+            [
+                Operation(
+                    one.kind,
+                    [None if value is None else self._value(value) for value in one.inputs],
+                    [self._value(value) for value in one.outputs],
+                    {name: self._attribute(value) for name, value in one.attributes.items()},
+                    one.name,
+                )
+                for one in graph.operations
+            ],
+        )
+
+    def _value(self, value: DeviceValue) -> DeviceValue:
+        found = self._values.get(value)
+        if found is None:
+            constant = None if value.constant is None else _read_only(value.constant)
+            found = DeviceValue(value.name, value.dtype, tuple(value.shape), constant, value.signed)
+            self._values[value] = found
+        return found
+
+    def _attribute(self, value: Any) -> Any:
+        if isinstance(value, Table):
+            found = self._tables.get(value)
+            if found is None:
+                found = Table(lambda: _read_only(value.values), value.channel_axis)
+                self._tables[value] = found
+            return found
+        if isinstance(value, np.ndarray):
+            return _read_only(value)
+        if isinstance(value, dict):
+            return MappingProxyType(dict(value))
+        return tuple(value) if isinstance(value, list) else value
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same elements, which nothing can write through the result."""
+    if isinstance(array.base, memoryview) and array.base.readonly:
+        return array
+    return np.asarray(array.data.toreadonly())

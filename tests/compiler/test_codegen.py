@@ -10,6 +10,8 @@ from furiosa_ep.compiler.errors import CompileError
 from furiosa_ep.compiler.passes import optimize
 from furiosa_ep.device_emulator import Executable, checksum, run_reference
 from furiosa_ep.graph import DeviceGraph
+from furiosa_ep.partitioner.plugins import registry
+from furiosa_ep.partitioner.registry import Scope
 from furiosa_ep.program import DType, Program, Storage
 from tests.compiler.device_graphs import BLEND_STRIDED, PARAMS, Maker, random_graph
 from tests.compiler.interpreter import interpret
@@ -39,7 +41,7 @@ def check(graph: DeviceGraph, *, optimized: bool = False) -> Program:
     inputs = inputs_of(graph)
     expected = interpret(graph, inputs)
     if optimized:
-        optimize(graph, verify_each=True)
+        optimize(graph, registry().passes, Scope(), verify_each=True)
     program = compiled(graph)
     for own, want in zip(run_reference(program, inputs), expected, strict=True):
         np.testing.assert_array_equal(own, want)

@@ -58,8 +58,8 @@ def conv(x: str, y: str) -> str:
     return CONV.format(x=x, y=y)
 
 
-def random_inputs(*shapes: tuple[int, ...]) -> list[npt.NDArray[Any]]:
-    random = np.random.default_rng(1)
+def random_inputs(*shapes: tuple[int, ...], seed: int = 1) -> list[npt.NDArray[Any]]:
+    random = np.random.default_rng(seed)
     return [random.integers(0, 256, shape, np.uint8) for shape in shapes]
 
 
