@@ -2,11 +2,14 @@
 
 import contextlib
 import contextvars
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 from furiosa_ep.graph import ElementType, Graph
 from furiosa_ep.partitioner.cut import cut
+from furiosa_ep.partitioner.descriptors import Lowering
+from furiosa_ep.partitioner.environment import BUILT_IN
 from furiosa_ep.partitioner.plugins import registry
 from furiosa_ep.partitioner.quantization import is_dequantize, is_quantize
 from furiosa_ep.partitioner.registry import PluginError, Registry, Scope, operator_name
@@ -31,6 +34,9 @@ _COST = Decline(
 )
 _Verdict = OperatorSupport | Decline | None
 """What takes a unit, or why nothing does; None for shape arithmetic."""
+_Decide = Callable[[NodeUnit], _Verdict]
+Trial = Callable[[NodeUnit, Graph, Lowering, Registry], None]
+"""Lowers a unit as far as it can alone; raises where that fails."""
 _UNMET_SHAPE = Decline(
     DeclineCode.DYNAMIC_SHAPE,
     "Shape arithmetic must be in the partition of all nodes that read it. Found: a shape that "
@@ -87,10 +93,13 @@ def is_deciding_only() -> bool:
     return collector is not None and collector.decide_only
 
 
-def partition_model(model: bytes, options: Options, scope: Scope | None = None) -> Report:
+def partition_model(
+    model: bytes, options: Options, scope: Scope | None = None, trial: Trial | None = None
+) -> Report:
     """Decide which nodes of a serialized ModelProto the NPU takes.
 
     The report's partitions are convex and disjoint; their indices count in `model.graph.node`.
+    `trial` as for `partition_graph`.
     """
     plugins = registry()
     report = partition_graph(
@@ -99,6 +108,7 @@ def partition_model(model: bytes, options: Options, scope: Scope | None = None) 
         claim=options.claim,
         disabled=options.disabled_ops,
         scope=scope,
+        trial=trial,
     )
     plugins.notify("furiosa_partitioned", report=report)
     collector = _collector.get()
@@ -115,14 +125,27 @@ def partition_graph(
     claim: str = "profitable",
     disabled: Collection[str] = (),
     scope: Scope | None = None,
+    trial: Trial | None = None,
 ) -> Report:
     """Decide which node units of a graph the NPU takes, and in which partitions.
 
-    A plugin whose constraint fails is quarantined in `scope`, and everything is decided again
-    without it.
+    A plugin that fails is quarantined in `scope`, and everything is decided again without it. A
+    third party's lowering fails where `trial` raises.
     """
     scope = scope or Scope()
-    units, verdicts = _claims(graph, plugins, disabled, scope)
+    while True:
+        quarantined = len(scope.quarantine)
+        report = _partition(
+            graph, plugins, claim, partial(_verdict, graph, plugins, disabled, scope, trial), scope
+        )
+        if len(scope.quarantine) == quarantined:
+            return report
+
+
+def _partition(
+    graph: Graph, plugins: Registry, claim: str, decide: _Decide, scope: Scope
+) -> Report:
+    units, verdicts = _claims(graph, plugins.patterns(scope), decide)
     reads = dependencies(units, graph)
     outputs = frozenset(graph.outputs)
     shape = [_is_shape_arithmetic(unit, graph) for unit in units]
@@ -152,19 +175,20 @@ def partition_graph(
 
 
 def _claims(
-    graph: Graph, plugins: Registry, disabled: Collection[str], scope: Scope
+    graph: Graph, patterns: Sequence[OperatorSupport], decide: _Decide
 ) -> tuple[list[NodeUnit], list[_Verdict]]:
     """The node units of a graph, and what takes each, whatever its neighbours are."""
-    while True:
-        quarantined = len(scope.quarantine)
-        units = node_units(graph, plugins.patterns(scope))
-        verdicts = [_verdict(unit, graph, plugins, disabled, scope) for unit in units]
-        if len(scope.quarantine) == quarantined:
-            return _with_loose_borders(units, verdicts, graph, plugins, disabled, scope)
+    units = node_units(graph, patterns)
+    return _with_loose_borders(units, list(map(decide, units)), graph, decide)
 
 
 def _verdict(
-    unit: NodeUnit, graph: Graph, plugins: Registry, disabled: Collection[str], scope: Scope
+    graph: Graph,
+    plugins: Registry,
+    disabled: Collection[str],
+    scope: Scope,
+    trial: Trial | None,
+    unit: NodeUnit,
 ) -> _Verdict:
     for node in unit.nodes:
         if operator_name(node.domain, node.op_type) in disabled:
@@ -183,7 +207,10 @@ def _verdict(
     if _is_shape_arithmetic(unit, graph):
         return None
     try:
-        return plugins.support(unit, graph, scope)
+        found = plugins.support(unit, graph, scope)
+        if trial is not None and isinstance(found, OperatorSupport):
+            _try(found, unit, graph, plugins, scope, trial)
+        return found
     except PluginError:
         raise
     except Exception as error:
@@ -192,6 +219,25 @@ def _verdict(
             f"Looking up {unit.node.op_type} failed: {type(error).__name__}: {error}",
             "Report it with the model.",
         )
+
+
+def _try(
+    found: OperatorSupport,
+    unit: NodeUnit,
+    graph: Graph,
+    plugins: Registry,
+    scope: Scope,
+    trial: Trial,
+) -> None:
+    """Quarantine a third party's plugin that cannot lower a unit after all."""
+    lowering = plugins.lowering(found, unit, scope)
+    if lowering is None or lowering.owner == BUILT_IN:
+        return
+    try:
+        trial(unit, graph, lowering, plugins)
+    except (Exception, SystemExit) as error:
+        reason = f"lowering of {unit.label!r} failed: {type(error).__name__}: {error}"
+        scope.leave_out(lowering.owner, reason)
 
 
 def _is_shape_arithmetic(unit: NodeUnit, graph: Graph) -> bool:
@@ -207,9 +253,7 @@ def _with_loose_borders(
     units: Sequence[NodeUnit],
     verdicts: Sequence[_Verdict],
     graph: Graph,
-    plugins: Registry,
-    disabled: Collection[str],
-    scope: Scope,
+    decide: _Decide,
 ) -> tuple[list[NodeUnit], list[_Verdict]]:
     """Give the DequantizeLinear nodes of declined float operators to the partition before them."""
     taken = {
@@ -227,11 +271,7 @@ def _with_loose_borders(
             parts = without_dequantize(unit, graph)
         for part in parts:
             loose_units.append(part)
-            loose_verdicts.append(
-                verdict
-                if part.node is unit.node
-                else _verdict(part, graph, plugins, disabled, scope)
-            )
+            loose_verdicts.append(verdict if part.node is unit.node else decide(part))
     return loose_units, loose_verdicts
 
 

@@ -1,6 +1,6 @@
 """The builder that lowerings emit device operations with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +10,16 @@ import numpy.typing as npt
 from furiosa_ep.compiler.errors import CompileError, InternalError
 from furiosa_ep.compiler.shapes import check_shape
 from furiosa_ep.compiler.tables import TableSet, flip
-from furiosa_ep.graph import DeviceGraph, DeviceValue, Graph, Operation, QuantParams, Table
+from furiosa_ep.graph import (
+    DeviceGraph,
+    DeviceValue,
+    ElementType,
+    Graph,
+    Operation,
+    QuantParams,
+    Table,
+)
+from furiosa_ep.graph.element_type import element_name
 from furiosa_ep.kernels.kernel import Kernel
 from furiosa_ep.partitioner.support import NodeUnit, Operand
 from furiosa_ep.program import DType
@@ -27,11 +36,11 @@ class GraphBuilder:
         input_shapes: Mapping[str, tuple[int, ...]],
         kernels: Mapping[str, Kernel] = MappingProxyType({}),
     ) -> None:
-        """Declare the partition's inputs, whose shapes are concrete.
+        """Declare the values that come from outside, whose shapes are concrete.
 
         Args:
-            graph: the partition.
-            input_shapes: those of its inputs.
+            graph: the partition, or the graph that a part of is lowered.
+            input_shapes: those of the inputs, in their order.
             kernels: what lowerings may call, by opcode.
         """
         self.graph = graph
@@ -42,8 +51,8 @@ class GraphBuilder:
         self._values: dict[str, DeviceValue] = {}
         self._arrays: dict[str, npt.NDArray[Any]] = {}
         self._tables = TableSet(graph, self.folded)
-        for name in graph.inputs:
-            self._declare_input(name, input_shapes[name])
+        for name, shape in input_shapes.items():
+            self._declare_input(name, shape)
 
     def value(self, operand: Operand | str) -> DeviceValue:
         """The device value of an ONNX value: what an earlier lowering has set, or a constant.
@@ -66,10 +75,17 @@ class GraphBuilder:
         """Declare `value` to be what an ONNX value holds.
 
         Raises:
-            InternalError: where the model declares another shape.
+            InternalError: where the model declares another shape or element type.
         """
         name = _name(operand)
         self._check_declared(name, value.shape)
+        declared = self.graph.dtype(name)
+        found = ElementType.INT8 if value.signed and value.dtype == DType.U8 else value.dtype
+        if declared and declared != found:
+            raise InternalError(
+                f"unit {self.label!r}: {name!r} is {element_name(found)}, but the model declares "
+                f"{element_name(declared)}"
+            )
         self._values[name] = value
 
     def set_folded(self, name: str, array: npt.NDArray[Any]) -> None:
@@ -167,10 +183,10 @@ class GraphBuilder:
         """The table of a unit that is a function of one 8-bit input, as the CPU provider has it."""
         return self._tables.add(unit, self._values, channel_axis, output)
 
-    def finish(self) -> DeviceGraph:
-        """Declare the partition's outputs and return the graph."""
+    def finish(self, outputs: Iterable[str]) -> DeviceGraph:
+        """Declare the values that leave and return the graph."""
         self.label = "outputs"
-        for name in self.graph.outputs:
+        for name in outputs:
             value = self.value(name)
             if value.signed and value.dtype == DType.U8:
                 value = self._border(value, DType.I8, signed=False)

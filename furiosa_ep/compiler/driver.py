@@ -4,20 +4,37 @@ from collections.abc import Mapping, Sequence
 
 from furiosa_ep.compiler.codegen import Allocate, generate
 from furiosa_ep.compiler.errors import CompileError
-from furiosa_ep.compiler.lowering import lower, steps
+from furiosa_ep.compiler.lowering import lower, lower_alone, steps
 from furiosa_ep.compiler.passes import optimize
 from furiosa_ep.device_emulator import Executable, checksum
 from furiosa_ep.graph import Graph
-from furiosa_ep.partitioner.descriptors import GraphPass
+from furiosa_ep.partitioner import partition
+from furiosa_ep.partitioner.descriptors import GraphPass, Lowering
 from furiosa_ep.partitioner.environment import BUILT_IN
-from furiosa_ep.partitioner.partition import partition_model
 from furiosa_ep.partitioner.plugins import registry
 from furiosa_ep.partitioner.registry import PluginError, Registry, Scope
+from furiosa_ep.partitioner.report import Report
+from furiosa_ep.partitioner.support import NodeUnit
 from furiosa_ep.program import Program
 
-__all__ = ["CompiledPartition", "partition_model"]
-
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+def partition_model(model: bytes, options: partition.Options, scope: Scope | None = None) -> Report:
+    """Decide which nodes of a serialized ModelProto the NPU takes.
+
+    As the partitioner does, but units of plugins are compiled on trial, each alone: a plugin that
+    cannot lower what it claims is left out of the session, and everything is decided without it.
+    """
+    return partition.partition_model(model, options, scope, _try)
+
+
+def _try(unit: NodeUnit, graph: Graph, lowering: Lowering, plugins: Registry) -> None:
+    device = lower_alone(unit, graph, lowering, plugins.kernels)
+    if device is not None:
+        inputs = [value.name for value in device.inputs]
+        outputs = [value.name for value in device.outputs]
+        Executable(generate(device, inputs, outputs).to_bytes(checksum))
 
 
 class CompiledPartition:

@@ -53,7 +53,7 @@ def lower(
         CompileError: where shapes do not work out; says which unit and why.
         InternalError: where a lowering breaks the builder's rules.
     """
-    builder = GraphBuilder(graph, input_shapes, kernels)
+    builder = GraphBuilder(graph, {name: input_shapes[name] for name in graph.inputs}, kernels)
     for step in steps:
         builder.label = step.unit.label
         if step.lowering is not None:
@@ -63,10 +63,47 @@ def lower(
         else:
             for node in step.unit.nodes:
                 _fold(node, builder)
-    device = builder.finish()
+    device = builder.finish(graph.outputs)
     if any(step.lowering is not None and step.lowering.owner != BUILT_IN for step in steps):
         verify(device, "lowering")
     return device
+
+
+def lower_alone(
+    unit: NodeUnit, graph: Graph, lowering: Lowering, kernels: Mapping[str, Kernel]
+) -> DeviceGraph | None:
+    """The device graph of one unit of a whole model; None where its shapes are open.
+
+    Raises:
+        Exception: where it cannot be lowered.
+    """
+    shapes = _input_shapes(unit, graph)
+    if shapes is None:
+        return None
+    builder = GraphBuilder(graph, shapes, kernels)
+    builder.label = unit.label
+    lowering.lower(unit, builder)
+    device = builder.finish(
+        one.name for one in unit.outputs if graph.consumers(one.name) or one.name in graph.outputs
+    )
+    verify(device, "lowering")
+    return device
+
+
+def _input_shapes(unit: NodeUnit, graph: Graph) -> dict[str, tuple[int, ...]] | None:
+    """The shapes of the values that a unit reads; None where one is open, or shape arithmetic."""
+    inside = {name for node in unit.nodes for name in node.outputs}
+    folded = shape_values(graph)
+    found: dict[str, tuple[int, ...]] = {}
+    for name in (name for node in unit.nodes for name in node.inputs):
+        if not name or name in inside or graph.is_constant(name):
+            continue
+        shape = graph.shape(name)
+        known = tuple(dim for dim in shape or () if isinstance(dim, int))
+        if shape is None or len(known) < len(shape) or name in folded or not graph.dtype(name):
+            return None
+        found[name] = known
+    return found
 
 
 def _folds(unit: NodeUnit, known: Container[str]) -> bool:
