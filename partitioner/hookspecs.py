@@ -87,7 +87,7 @@ class Hooks:
 
     @hookspec
     def furiosa_compiled(self, program: "Program") -> None:
-        """A Program has been compiled. Called each time; must not change it."""
+        """A Program has been compiled. Called each time, with a copy of it."""
 
 
 DESCRIPTORS: Mapping[str, type] = MappingProxyType(

@@ -110,7 +110,7 @@ def partition_model(
         scope=scope,
         trial=trial,
     )
-    plugins.notify("furiosa_partitioned", report=report)
+    plugins.notify("furiosa_partitioned", report=lambda: report)
     collector = _collector.get()
     if collector is None:
         return report

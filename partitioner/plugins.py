@@ -10,7 +10,7 @@ import importlib
 import logging
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -300,11 +300,18 @@ def _named(plugins: tuple[Plugin, ...], hook: str) -> Mapping[str, Any]:
     return types.MappingProxyType(found)
 
 
-def _notify(plugins: tuple[Plugin, ...], hook: str, **event: Any) -> None:
+def _notify(plugins: tuple[Plugin, ...], hook: str, **event: Callable[[], Any]) -> None:
+    """Call a hook of all plugins that have it; what it is told is made for each of them."""
     for plugin in plugins:
-        if plugin.has(hook) and not plugin.problem:
-            with reported(plugin):
-                plugin.call(hook, **event)
+        if not plugin.has(hook) or plugin.problem:
+            continue
+        try:
+            plugin.call(hook, **{name: make() for name, make in event.items()})
+        except (Exception, SystemExit) as error:
+            plugin.problem = f"{hook}: {type(error).__name__}: {error}"
+            if environment.is_strict():
+                raise PluginError(f"plugin {plugin.name!r}: {plugin.problem}") from error
+            _log.warning("plugin %r is told of nothing more: %s", plugin.name, plugin.problem)
 
 
 def _hooks_of(plugin: Any, manager: pluggy.PluginManager) -> dict[str, pluggy.HookImpl]:

@@ -101,7 +101,8 @@ class Registry:
     named: Callable[[str], Mapping[str, Any]] = lambda _hook: {}
     """The descriptors of one of the other hooks by name, such as those of `furiosa_targets`."""
     notify: Callable[..., None] = lambda _hook, **_event: None
-    """Calls a hook of all plugins that have it, such as `furiosa_partitioned`."""
+    """Calls a hook of all plugins that have it, such as `furiosa_partitioned`, with what the
+    functions give that are its arguments."""
 
     def support(
         self, unit: NodeUnit, graph: Graph, scope: Scope | None = None

@@ -120,7 +120,9 @@ class CompiledPartition:
             for name, shape in zip(graph.inputs, input_shapes, strict=True)
         }
         program = self._compile(shapes, allocate)
-        self._registry.notify("furiosa_compiled", program=program)
+        self._registry.notify(
+            "furiosa_compiled", program=lambda: Program.from_bytes(program.to_bytes(checksum))
+        )
         return program
 
     def _compile(self, shapes: Shapes, allocate: Allocate) -> Program:
