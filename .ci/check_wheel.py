@@ -1,4 +1,4 @@
-"""Check what is in a wheel: the library, the header and every module, but no native source."""
+"""Check what is in a wheel: library, header, all modules and templates, but no native source."""
 
 import sys
 import zipfile
@@ -29,6 +29,7 @@ def _modules() -> list[Path]:
     package = ROOT / "furiosa_ep"
     folders = [package, *(path for path in package.iterdir() if path.is_symlink())]
     modules = [path for folder in folders for path in folder.rglob("*.py")]
+    modules += package.rglob("*.template")
     return [path for path in modules if "native" not in path.parts]
 
 

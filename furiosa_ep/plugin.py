@@ -68,6 +68,7 @@ from furiosa_ep.partitioner.support import (
     constraint,
 )
 from furiosa_ep.program import DType, Program
+from furiosa_ep.program.files import file_in_package
 
 __all__ = [
     "API_VERSION",
@@ -115,6 +116,7 @@ __all__ = [
     "constant",
     "constraint",
     "dequantize",
+    "file_in_package",
     "hookimpl",
     "kernel_lowering",
     "quantize",

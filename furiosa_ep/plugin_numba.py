@@ -75,7 +75,6 @@ def numba_kernel(function: Function) -> NativeKernel:
     """
     kernel = _jit(function)
 
-    @numba.cfunc(SIGNATURE, error_model="numpy")  # type: ignore[untyped-decorator]
     def run(pointer: Any) -> Any:
         frame = carray(pointer, 1)[0]
         try:
@@ -84,7 +83,9 @@ def numba_kernel(function: Function) -> NativeKernel:
             return fail(frame, "it raised an exception")
         return 0 if status is None else status
 
-    return NativeKernel(address=run.address, keep=run)
+    run.__name__ = function.__name__
+    compiled = numba.cfunc(SIGNATURE, error_model="numpy")(run)
+    return NativeKernel(address=compiled.address, keep=compiled)
 
 
 def _jit(function: Callable[..., Any]) -> Any:

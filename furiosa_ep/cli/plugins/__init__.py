@@ -1,15 +1,15 @@
-"""Show and examine plugins: what teaches the NPU operators, kernels, passes and more."""
+"""Show, check and write plugins: what teaches the NPU operators, kernels, passes and more."""
 
 import argparse
 
 from furiosa_ep.cli.parsers import add_parser, command_of
-from furiosa_ep.cli.plugins import check
+from furiosa_ep.cli.plugins import check, new
 from furiosa_ep.cli.plugins import list as listing
 
 NAME = "plugins"
-HELP = "show what is loaded, what each plugin gives, and what is wrong with it"
+HELP = "show the plugins and what each gives, check one, write one"
 
-COMMANDS = tuple(map(command_of, (listing, check)))
+COMMANDS = tuple(map(command_of, (listing, check, new)))
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
