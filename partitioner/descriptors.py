@@ -84,7 +84,7 @@ class GraphPass:
     name: str
     """Unique among all plugins."""
     run: Callable[["DeviceGraph"], None]
-    """Changes the graph in place."""
+    """Changes the graph in place. Several threads may call it at once, each with another graph."""
     stage: Stage = Stage.SIMPLIFY
     """Where it runs."""
     before: tuple[str, ...] = ()

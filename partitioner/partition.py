@@ -230,6 +230,8 @@ def _try(
     trial: Trial,
 ) -> None:
     """Quarantine a third party's plugin that cannot lower a unit after all."""
+    if found.owner == BUILT_IN and unit.key not in plugins.lowerings:
+        return
     lowering = plugins.lowering(found, unit, scope)
     if lowering is None or lowering.owner == BUILT_IN:
         return

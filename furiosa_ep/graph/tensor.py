@@ -87,7 +87,8 @@ class Tensor:
             )
         needed = math.prod(self.dims) * NUMPY_DTYPES.get(self.dtype, np.dtype("V")).itemsize
         size = int(entries.get("length", needed))
-        return memoryview((ctypes.c_char * size).from_address(int(entries["offset"])))
+        memory = (ctypes.c_char * size).from_address(int(entries["offset"]))
+        return memoryview(memory).toreadonly()
 
     def _unusual(self, raw: Any) -> npt.NDArray[Any]:
         """Strings, elements that NumPy lacks, elements in typed fields: as onnx reads them."""

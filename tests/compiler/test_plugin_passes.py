@@ -74,7 +74,7 @@ DAMAGE: dict[str, tuple[Run, str]] = {
     "exits": (exits, "pass acme: SystemExit: 3"),
     "shape": (
         lambda g: setattr(find(g, "Conv").output, "shape", (1, 4, 6, 6)),
-        r"after pass acme: Conv of 'Conv.*the operands give \[1, 4, 6, 5\]",
+        r"pass acme: after it: Conv of 'Conv.*the operands give \[1, 4, 6, 5\]",
     ),
     "dtype": (
         lambda g: setattr(find(g, "MaxPool").output, "dtype", DType.F32),
@@ -86,7 +86,7 @@ DAMAGE: dict[str, tuple[Run, str]] = {
     "output dropped": (lambda g: g.outputs.pop(), "1 outputs: expected 2"),
     "output retyped": (
         lambda g: g.outputs.__setitem__(0, g.outputs[1]),
-        r"after pass acme: output '.*' is U8 \[1, 4, 5, 4\]: expected U8 \[1, 4, 6, 5\]",
+        r"pass acme: after it: output '.*' is U8 \[1, 4, 5, 4\]: expected U8 \[1, 4, 6, 5\]",
     ),
     "output unknown": (
         lambda g: g.outputs.__setitem__(0, DeviceValue("new", DType.U8, (1, 4, 6, 5))),
@@ -108,6 +108,10 @@ DAMAGE: dict[str, tuple[Run, str]] = {
         "Conv of .*: attribute 'pads' is missing",
     ),
     "attribute wrong": (attributes("Conv", group="many"), "attribute 'group' is 'many'"),
+    "table changed": (
+        lambda g: setattr(find(g, "Lookup").attributes["table"], "channel_axis", 9),
+        "axis 9",
+    ),
     "table": (attributes("MaxPool", table=short_table()), r"'table' is uint8 \[9\]"),
     "constant in place": (bytes_in_place, "read-only"),
     "table in place": (table_in_place, "read-only"),

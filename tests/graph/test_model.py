@@ -107,6 +107,16 @@ def test_tensors(dtype: str, shape: tuple[int, ...], how: str) -> None:
     np.testing.assert_array_equal(tensor.array(), array, strict=True)
 
 
+def test_the_memory_of_others_cannot_be_written() -> None:
+    kept = ctypes.create_string_buffer(b"abcd")
+    proto = onnx.TensorProto(name="t", data_type=TensorProto.UINT8, dims=[4])
+    for key, value in {"location": "@mem", "offset": ctypes.addressof(kept), "length": 4}.items():
+        proto.external_data.add(key=key, value=str(value))
+    array = Tensor.read(proto.SerializeToString()).array()
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        array.flags.writeable = True
+
+
 def test_strings_and_elements_that_numpy_lacks() -> None:
     words = np.array(["a", "zwölf"], object)
     tensor = Tensor.read(numpy_helper.from_array(words).SerializeToString())

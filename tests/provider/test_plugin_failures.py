@@ -95,8 +95,8 @@ EVERY = {
     "hears": "raise ValueError('deaf')",
 }
 WARNINGS = {
-    "shapes": "passes of plugin 'shapes' are left out of this session: after pass break-shapes: ",
-    "late": "passes of plugin 'late' are left out of this session: after pass break-late: ",
+    "shapes": "passes of plugin 'shapes' are left out of this session: pass break-shapes: after it",
+    "late": "passes of plugin 'late' are left out of this session: pass break-late: after it: ",
     "lowers": "plugin 'lowers' is left out of this session: lowering of 'Neg(n)' failed: KeyError",
     "hears": "plugin 'hears' is told of nothing more: furiosa_partitioned: ValueError: deaf",
 }
