@@ -53,7 +53,7 @@ from furiosa_ep.partitioner.operators.rules import (
     same_dtype,
     usable_scales,
 )
-from furiosa_ep.partitioner.patterns import Pattern, PatternNode
+from furiosa_ep.partitioner.patterns import Pattern, PatternMatch, PatternNode
 from furiosa_ep.partitioner.registry import PluginError
 from furiosa_ep.partitioner.report import Report
 from furiosa_ep.partitioner.schema import Schema
@@ -101,6 +101,7 @@ __all__ = [
     "OperatorSupport",
     "PartitionSelection",
     "Pattern",
+    "PatternMatch",
     "PatternNode",
     "PluginError",
     "PluginInfo",

@@ -30,6 +30,7 @@ _WITH: Mapping[str, tuple[type, ...]] = {
         support.DeclineCode,
         patterns.Pattern,
         patterns.PatternNode,
+        patterns.PatternMatch,
     ),
     "furiosa_kernels": (
         kernel.NativeKernel,

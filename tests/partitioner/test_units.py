@@ -1,19 +1,17 @@
 """Node units: which nodes belong together, and what their operands are."""
 
 import sys
-from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
 
 from furiosa_ep.graph import Graph, QuantParams
 from furiosa_ep.partitioner.units import dependencies, node_units
 
-from .graphs import graph, types, unit_types
+from .graphs import graph, part_of, random_model, types, unit_types
 
 CONV = """
     fx = DequantizeLinear(x, s, z9)
@@ -260,59 +258,12 @@ def test_per_channel_and_computed_scales_of_activations_have_no_params() -> None
     assert unit.outputs[0].params is None
 
 
-def _random_model(choices: list[int], outputs: set[int]) -> onnx.ModelProto:
-    """A graph of Q, DQ and operators that read any values before them."""
-    kinds = ["Q", "DQ", "Tanh", "Relu", "Add", "Mul", "MaxPool", "Concat", "Split"]
-    floats, bytes_ = ["x"], list[str]()
-    nodes = []
-    for step, choice in enumerate(choices):
-        kind, seed = kinds[choice % len(kinds)], choice // len(kinds)
-        if kind == "DQ" and not bytes_:
-            kind = "Q"
-        source = bytes_ if kind == "DQ" else floats
-        one, other = source[seed % len(source)], source[(seed // 7) % len(source)]
-        name = f"v{step}"
-        if kind in ("Q", "DQ"):
-            op = "QuantizeLinear" if kind == "Q" else "DequantizeLinear"
-            nodes.append(helper.make_node(op, [one, "s", "z"], [name]))
-        elif kind == "Split":
-            nodes.append(helper.make_node(kind, [one], [name, name + "b"], num_outputs=2))
-            floats.append(name + "b")
-        elif kind == "MaxPool":
-            nodes.append(helper.make_node(kind, [one], [name], kernel_shape=[1, 1]))
-        elif kind in ("Add", "Mul", "Concat"):
-            axis: dict[str, Any] = {"axis": 1} if kind == "Concat" else {}
-            nodes.append(helper.make_node(kind, [one, other], [name], **axis))
-        else:
-            nodes.append(helper.make_node(kind, [one], [name]))
-        (bytes_ if kind == "Q" else floats).append(name)
-    values = [name for node in nodes for name in node.output]
-    read = {name for node in nodes for name in node.input}
-    results = [name for i, name in enumerate(values) if name not in read or i in outputs]
-    proto = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 4, 4])],
-        [
-            helper.make_tensor_value_info(
-                name, TensorProto.UINT8 if name in bytes_ else TensorProto.FLOAT, None
-            )
-            for name in results
-        ],
-        [
-            helper.make_tensor("s", TensorProto.FLOAT, [], [0.1]),
-            helper.make_tensor("z", TensorProto.UINT8, [], [0]),
-        ],
-    )
-    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", 21)])
-
-
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=40), st.sets(st.integers(0, 40)))
 def test_any_graph_is_divided_into_convex_units_in_order(
     choices: list[int], outputs: set[int]
 ) -> None:
-    random_graph = Graph.from_model(_random_model(choices, outputs))
+    random_graph = Graph.from_model(random_model(choices, outputs))
     units = node_units(random_graph)
     members = [node.index for unit in units for node in unit.nodes]
     assert sorted(members) == [node.index for node in random_graph.nodes]
@@ -330,36 +281,17 @@ def test_any_graph_is_divided_into_convex_units_in_order(
 def test_units_are_the_same_in_a_graph_of_some_of_them(
     choices: list[int], outputs: set[int], data: st.DataObject
 ) -> None:
-    proto = _random_model(choices, outputs)
+    proto = random_model(choices, outputs)
     whole = Graph.from_model(proto)
     chosen = [unit for unit in node_units(whole) if data.draw(st.booleans())]
-    nodes = [proto.graph.node[i] for i in sorted(n.index for unit in chosen for n in unit.nodes)]
-    made = {name for node in nodes for name in node.output}
-    read = {name for node in nodes for name in node.input} - made - {"s", "z"}
-    kept = {node.index for unit in chosen for node in unit.nodes}
-    leaving = [
-        name
-        for name in sorted(made)
-        if name in whole.outputs or any(user.index not in kept for user in whole.consumers(name))
-    ]
-    part = helper.make_model(
-        helper.make_graph(
-            nodes,
-            "part",
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in sorted(read)],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in leaving],
-            proto.graph.initializer,
-        ),
-        opset_imports=proto.opset_import,
-    )
+    found = node_units(part_of(proto, chosen))
     expected = sorted((unit.chain, tuple(n.label for n in unit.nodes)) for unit in chosen)
-    found = node_units(Graph.from_model(part))
     assert sorted((unit.chain, tuple(n.label for n in unit.nodes)) for unit in found) == expected
 
 
 def test_work_is_linear_in_the_number_of_nodes() -> None:
     def calls(count: int) -> int:
-        one_region = _random_model([2 + 9 * step for step in range(count)], set())
+        one_region = random_model([2 + 9 * step for step in range(count)], set())
         subject = Graph.from_model(one_region)
         counted = 0
 
