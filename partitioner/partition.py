@@ -12,7 +12,7 @@ from furiosa_ep.partitioner.descriptors import Lowering
 from furiosa_ep.partitioner.environment import BUILT_IN
 from furiosa_ep.partitioner.plugins import registry
 from furiosa_ep.partitioner.quantization import is_dequantize, is_quantize
-from furiosa_ep.partitioner.registry import PluginError, Registry, Scope, operator_name
+from furiosa_ep.partitioner.registry import PluginError, Registry, Scope, operator_name, place
 from furiosa_ep.partitioner.report import Report, UnitRow
 from furiosa_ep.partitioner.shape_arithmetic import SHAPE_READERS, shape_values
 from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit, OperatorSupport
@@ -37,6 +37,8 @@ _Verdict = OperatorSupport | Decline | None
 _Decide = Callable[[NodeUnit], _Verdict]
 Trial = Callable[[NodeUnit, Graph, Lowering, Registry], None]
 """Lowers a unit as far as it can alone; raises where that fails."""
+_Unfused = dict[NodeUnit, Decline]
+"""What matches patterns that do not take it, the highest priority first."""
 _UNMET_SHAPE = Decline(
     DeclineCode.DYNAMIC_SHAPE,
     "Shape arithmetic must be in the partition of all nodes that read it. Found: a shape that "
@@ -145,7 +147,7 @@ def partition_graph(
 def _partition(
     graph: Graph, plugins: Registry, claim: str, decide: _Decide, scope: Scope
 ) -> Report:
-    units, verdicts = _claims(graph, plugins.patterns(scope), decide)
+    units, verdicts, unfused = _claims(graph, plugins.patterns, decide, scope)
     reads = dependencies(units, graph)
     outputs = frozenset(graph.outputs)
     shape = [_is_shape_arithmetic(unit, graph) for unit in units]
@@ -171,15 +173,50 @@ def _partition(
     for position, level in enumerate(result.levels):
         if level is None and verdicts[position] is None:
             verdicts[position] = _SHAPE_READ_OUTSIDE
+    _tell_of_patterns(units, verdicts, unfused)
     return _report(graph, units, verdicts, result.levels, plugins, scope)
 
 
 def _claims(
-    graph: Graph, patterns: Sequence[OperatorSupport], decide: _Decide
-) -> tuple[list[NodeUnit], list[_Verdict]]:
+    graph: Graph, patterns: Sequence[OperatorSupport], decide: _Decide, scope: Scope
+) -> tuple[list[NodeUnit], list[_Verdict], _Unfused]:
     """The node units of a graph, and what takes each, whatever its neighbours are."""
-    units = node_units(graph, patterns)
-    return _with_loose_borders(units, list(map(decide, units)), graph, decide)
+    fused: dict[NodeUnit, _Verdict] = {}
+
+    def takes(unit: NodeUnit) -> bool:
+        fused[unit] = decide(unit)
+        scope.fused[place(unit)] = taken = isinstance(fused[unit], OperatorSupport)
+        return taken
+
+    units = node_units(graph, patterns, takes)
+    verdicts = [fused.get(unit) or decide(unit) for unit in units]
+    unfused = {unit: one for unit, one in fused.items() if isinstance(one, Decline)}
+    return *_with_loose_borders(units, verdicts, graph, decide), unfused
+
+
+def _tell_of_patterns(
+    units: Sequence[NodeUnit], verdicts: list[_Verdict], unfused: _Unfused
+) -> None:
+    """Add to the reasons of what is on the CPU why a pattern that matches does not take it."""
+    patterns = {
+        node.index: (operator_name(*unit.key), decline)
+        for unit, decline in reversed(unfused.items())
+        for node in unit.nodes
+    }
+    for position, (unit, verdict) in enumerate(zip(units, verdicts, strict=True)):
+        if isinstance(verdict, Decline) and not unit.pattern and unit.node.index in patterns:
+            verdicts[position] = _with_pattern(verdict, *patterns[unit.node.index])
+
+
+def _with_pattern(decline: Decline, name: str, of_pattern: Decline) -> Decline:
+    """The reason of an operator that nothing takes alone is the pattern's; another has both."""
+    reason = f"As part of {name}: {of_pattern.reason}"
+    if decline.code == DeclineCode.NOT_REGISTERED:
+        return Decline(of_pattern.code, reason, of_pattern.mend)
+    mend = of_pattern.mend and f"As part of {name}: {of_pattern.mend}"
+    return Decline(
+        decline.code, f"{decline.reason} {reason}", " ".join(filter(None, (decline.mend, mend)))
+    )
 
 
 def _verdict(
@@ -190,12 +227,12 @@ def _verdict(
     trial: Trial | None,
     unit: NodeUnit,
 ) -> _Verdict:
-    for node in unit.nodes:
-        if operator_name(node.domain, node.op_type) in disabled:
+    for kind in (unit.key, *((node.domain, node.op_type) for node in unit.nodes)):
+        if operator_name(*kind) in disabled:
             return Decline(
                 DeclineCode.DISABLED_BY_OPTION,
                 "Provider option disabled_ops must not name the operator. "
-                f"Found: {operator_name(node.domain, node.op_type)}.",
+                f"Found: {operator_name(*kind)}.",
                 "Remove it from the option.",
             )
     if has_subgraph(unit.node):
@@ -307,7 +344,7 @@ def _report(
             UnitRow(
                 nodes=unit.nodes,
                 label=unit.label,
-                op_type=unit.node.op_type,
+                op_type=operator_name(*unit.key) if unit.pattern else unit.node.op_type,
                 quantized=_is_quantized(unit, graph),
                 partition=partition,
                 decline=verdict if isinstance(verdict, Decline) else None,

@@ -10,11 +10,14 @@ from furiosa_ep.graph import Graph
 from furiosa_ep.kernels.kernel import Kernel
 from furiosa_ep.partitioner import environment
 from furiosa_ep.partitioner.descriptors import Candidate, CostModel, GraphPass, Lowering
+from furiosa_ep.partitioner.patterns import Pattern
 from furiosa_ep.partitioner.report import Claim
 from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit, OperatorSupport
 
 Key = tuple[str, str]
 """Domain and type of an operator."""
+Place = tuple[object, ...]
+"""What tells a unit that a pattern has fused from others of a graph, and of any part of it."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,11 +60,15 @@ class Scope:
     without_passes: dict[str, str] = field(default_factory=dict)
     """Plugins whose passes have failed in this session, and how. What they have claimed by then is
     lowered nevertheless."""
+    fused: dict[Place, bool] = field(default_factory=dict)
+    """By place whether the partitioner takes what a pattern matches: the compiler, who sees less of
+    the model, follows it."""
 
     @property
     def variant(self) -> int:
         """A number that is equal for scopes, within a process, that compile alike."""
-        return hash((self.target, frozenset(self.quarantine)))
+        left = frozenset(place for place, taken in self.fused.items() if not taken)
+        return hash((self.target, frozenset(self.quarantine), left))
 
     def leave_out(self, plugin: str, what: str) -> None:
         """Use nothing of a plugin from now on, and report why.
@@ -120,7 +127,7 @@ class Registry:
     def entry(self, unit: NodeUnit, scope: Scope | None = None) -> OperatorSupport | Decline:
         """The entry for the unit's operator and opset, whatever its constraints say."""
         scope = scope or Scope()
-        entries = self.operators.get(unit.key, ())
+        entries = [one for one in self.operators.get(unit.key, ()) if one.pattern == unit.pattern]
         if not entries:
             name = operator_name(*unit.key)
             return Decline(
@@ -159,9 +166,14 @@ class Registry:
             )
         return found[0] if found else None
 
-    def patterns(self, scope: Scope) -> tuple[OperatorSupport, ...]:
-        """The entries that take several nodes as one, highest priority first."""
-        return tuple(one for one in self._patterns if self._usable(one.owner, scope))
+    @functools.cached_property
+    def patterns(self) -> tuple[OperatorSupport, ...]:
+        """The entries that take several nodes as one, highest priority first.
+
+        Also those that a session cannot use: what they match is declined for that reason.
+        """
+        found = (one for group in self.operators.values() for one in group if one.pattern)
+        return tuple(sorted(found, key=lambda one: -one.priority))
 
     def passes_for(self, scope: Scope) -> tuple[GraphPass, ...]:
         """The passes that a session runs, in order."""
@@ -177,7 +189,8 @@ class Registry:
         if lowering is None:
             return None
         in_python = (opcode for opcode in lowering.kernels if not self._runs_natively(opcode))
-        return Claim(lowering.owner, tuple(in_python))
+        fused = operator_name(*unit.key) if unit.pattern else ""
+        return Claim(lowering.owner, tuple(in_python), fused)
 
     def takes(self, claim: str, units: Sequence[NodeUnit], graph: Graph, scope: Scope) -> bool:
         """Whether the selection named `claim` takes a partition of these units."""
@@ -208,11 +221,6 @@ class Registry:
             if gain is not None:
                 return gain
         return 0
-
-    @functools.cached_property
-    def _patterns(self) -> tuple[OperatorSupport, ...]:
-        found = (one for group in self.operators.values() for one in group if one.pattern)
-        return tuple(sorted(found, key=lambda one: -one.priority))
 
     @functools.cached_property
     def _cost_models(self) -> tuple[CostModel, ...]:
@@ -286,13 +294,21 @@ class Registry:
 
 
 def with_entries(table: Table[Entry], entries: Iterable[Entry]) -> dict[Key, tuple[Entry, ...]]:
-    """A table with more entries; PluginError where two of equal priority cover the same opset."""
+    """A table with more entries.
+
+    Raises:
+        PluginError: where two of equal priority and with equal patterns cover the same opset.
+    """
     result = dict(table)
     for entry in entries:
         key = (entry.domain, entry.op_type)
         others = result.get(key, ())
         for other in others:
-            if other.priority == entry.priority and _overlap(other, entry):
+            if (
+                other.priority == entry.priority
+                and _pattern(other) == _pattern(entry)
+                and _overlap(other, entry)
+            ):
                 raise PluginError(
                     f"{operator_name(*key)}, priority {entry.priority}: both {other.owner!r} and "
                     f"{entry.owner!r} support opset {opset_range(entry)}; "
@@ -332,6 +348,16 @@ def operator_name(domain: str, op_type: str) -> str:
 def covers(entry: PerOperator, opset: int) -> bool:
     """Whether an entry is for an opset."""
     return entry.since <= opset and (entry.until is None or opset <= entry.until)
+
+
+def place(unit: NodeUnit) -> Place:
+    """A unit's operator and, of what a pattern has fused, the pattern and its values."""
+    values = (unit.match.inputs, unit.match.output) if unit.match else ()
+    return unit.key, unit.pattern, *values
+
+
+def _pattern(entry: PerOperator) -> Pattern | None:
+    return entry.pattern if isinstance(entry, OperatorSupport) else None
 
 
 def _overlap(one: PerOperator, other: PerOperator) -> bool:

@@ -28,6 +28,8 @@ class Claim:
     """The plugin that lowers it."""
     python_kernels: tuple[str, ...] = ()
     """The opcodes of its kernels that run in Python, under the GIL."""
+    fused: str = ""
+    """The operator that a pattern of the plugin makes of several nodes."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ def _node_row(node: Node, unit: UnitRow) -> NodeRow:
 def _by(claim: Claim) -> str:
     """What takes a node, where it is a third party's."""
     text = "" if claim.plugin == BUILT_IN else f"by {claim.plugin}"
+    if claim.fused:
+        text += f" as {claim.fused}"
     if claim.python_kernels:
         text += f", {', '.join(claim.python_kernels)} in Python (takes the GIL)"
     return text

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from furiosa_ep.graph import DeviceValue, Graph, Node, QuantParams, Table
-from furiosa_ep.partitioner.patterns import Pattern
+from furiosa_ep.partitioner.patterns import Pattern, PatternMatch
 
 CHAIN = ("furiosa", "Chain")
 """Domain and type under which support for elementwise chains is registered."""
@@ -70,8 +70,8 @@ class Operand:
 class NodeUnit:
     """What the NPU takes or leaves as a whole: a single node, a QDQ group, or a chain.
 
-    A QDQ group is DequantizeLinear on the inputs, an operator (with the Relu or Clip that its
-    QuantizeLinear makes redundant), and QuantizeLinear on the outputs.
+    A QDQ group is DequantizeLinear on the inputs, an operator or what a pattern takes as one (with
+    the Relu or Clip that its QuantizeLinear makes redundant), and QuantizeLinear on the outputs.
     """
 
     node: Node
@@ -79,12 +79,20 @@ class NodeUnit:
     nodes: tuple[Node, ...]
     """All nodes of the unit, `node` included, in topological order."""
     inputs: tuple[Operand, ...]
-    """One per input of `node`; of a chain: the different values that it reads, constants not."""
+    """One per input of `node`, or of the pattern; of a chain: the different values that it reads,
+    constants not."""
     outputs: tuple[Operand, ...]
-    """One per output of `node`; of a chain: one per QuantizeLinear."""
+    """One per output of `node`; of a chain: one per QuantizeLinear; of a pattern: one."""
     fused: tuple[str, str] | None = None
     """For several operators that are taken as one: the domain and type that they are known by, of
     a plugin's pattern or CHAIN; `node` is the last of them."""
+    match: PatternMatch | None = None
+    """Of what a plugin's pattern has fused: which nodes and values stand for the pattern's."""
+
+    @property
+    def pattern(self) -> Pattern | None:
+        """What has fused the nodes, where they are several and no chain."""
+        return self.match.pattern if self.match else None
 
     @property
     def chain(self) -> bool:
@@ -93,7 +101,7 @@ class NodeUnit:
         ONNX Runtime does not fuse those with the DequantizeLinear before and the QuantizeLinear
         behind them.
         """
-        return self.fused == CHAIN
+        return self.fused == CHAIN and self.match is None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -228,7 +236,8 @@ class OperatorSupport:
     """Of two entries for the same operator and opset the higher one wins."""
     pattern: Pattern | None = None
     """The nodes that together are this operator, which then need not exist in any model: domain and
-    type are names of the plugin's choice, and the opset is that of the pattern's last node."""
+    type are names of the plugin's choice, and the opset is that of the pattern's last node. A
+    pattern takes its nodes before operators that are one node; of patterns priority decides."""
     kernels: tuple[str, ...] = ()
     """The opcodes of the kernels that `lower` emits calls of."""
     owner: str = ""

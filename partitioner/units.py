@@ -5,13 +5,15 @@ is what the CPU provider would. They depend on nothing outside the group but on 
 are used: the units of a partition are the same when it is a graph of its own.
 """
 
+import dataclasses
 import heapq
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from furiosa_ep.graph import Graph, Node
+from furiosa_ep.partitioner.matching import matches
 from furiosa_ep.partitioner.quantization import (
     dequantized,
     is_dequantize,
@@ -31,10 +33,21 @@ ELEMENTWISE = frozenset(
 """Operators that compute every element from the elements at the same place."""
 
 
-def node_units(graph: Graph, patterns: Sequence[OperatorSupport] = ()) -> list[NodeUnit]:
+def node_units(
+    graph: Graph,
+    patterns: Sequence[OperatorSupport] = (),
+    takes: Callable[[NodeUnit], bool] = lambda unit: True,
+) -> list[NodeUnit]:
     """All node units of the graph, producers before consumers.
 
+    Args:
+        graph: the graph.
+        patterns: support for several nodes as one operator; the first that takes a node has it.
+        takes: whether a unit that matches a pattern is taken; of one that is not, the nodes belong
+            to units as if the pattern did not exist.
+
     A unit is one of:
+    - a QDQ group of what a pattern matches, or its nodes alone;
     - a QDQ group: an operator, the DequantizeLinear nodes that nothing else reads, and the
       QuantizeLinear nodes behind it where each output is read by exactly one, and by nothing else.
       A Relu or Clip in between that the QuantizeLinear makes redundant belongs to it;
@@ -44,6 +57,8 @@ def node_units(graph: Graph, patterns: Sequence[OperatorSupport] = ()) -> list[N
       nodes with subgraphs.
     """
     groups = _Groups(graph)
+    if patterns:
+        groups.add_patterns(patterns, takes)
     groups.add_chains()
     for node in graph.nodes:
         if not (is_quantize(node) or is_dequantize(node)):
@@ -98,6 +113,17 @@ class _Groups:
         self._grouped: set[int] = set()
         self._order = {node.index: position for position, node in enumerate(graph.nodes)}
 
+    def add_patterns(
+        self, patterns: Sequence[OperatorSupport], takes: Callable[[NodeUnit], bool]
+    ) -> None:
+        """Add the QDQ groups of what patterns match, where they are taken."""
+        for support, match in matches(self._graph, patterns, self._is_free):
+            unit = self._group(match.nodes, match.inputs, (match.output,))
+            key = (support.domain, support.op_type)
+            unit = dataclasses.replace(unit, fused=key, match=match)
+            if takes(unit):
+                self._add(unit)
+
     def add_chains(self) -> None:
         """Add the elementwise chains, and the QDQ groups of single elementwise operators."""
         for nodes in self._float_regions():
@@ -119,37 +145,49 @@ class _Groups:
 
     def add_operator(self, node: Node) -> None:
         """Add the QDQ group of an operator, or the operator alone."""
-        if node.index in self._grouped:
-            return
-        dequantizes = [] if has_subgraph(node) else self._dequantizes([node])
-        behind = self._behind(node) if dequantizes else {}
-        inputs = {dq.outputs[0]: dequantized(self._graph, dq) for dq in dequantizes}
-        outputs = {name: quantized(self._graph, nodes[-1]) for name, nodes in behind.items()}
-        self._add(
-            NodeUnit(
-                node,
-                self._sorted((*dequantizes, node, *itertools.chain(*behind.values()))),
-                tuple(inputs.get(name) or Operand(name, None) for name in node.inputs),
-                tuple(outputs.get(name) or Operand(name, None) for name in node.outputs),
-            )
-        )
+        if self._is_free(node):
+            self._add(self._group((node,), node.inputs, node.outputs))
 
     def add_border(self, node: Node) -> None:
         """Add what is left: a QuantizeLinear or DequantizeLinear alone, or one after the other."""
-        if node.index in self._grouped:
+        if not self._is_free(node):
             return
         name = node.outputs[0]
         users = self._graph.consumers(name)
         requantizes = (
             is_dequantize(node)
             and name not in self._graph_outputs
-            and all(_quantizes_value(user, name) for user in users)
+            and all(self._is_quantize_of(user, name) for user in users)
             and not self._graph.is_constant(node.input(0))
         )
         if users and requantizes:
             self._add_chain(users[-1], (node, *users))
         else:
             self._add(_border_unit(node, self._graph))
+
+    def _group(
+        self, nodes: Sequence[Node], inputs: Sequence[str], outputs: Sequence[str]
+    ) -> NodeUnit:
+        """The QDQ group of an operator that is one or several nodes, the last of which ends it."""
+        graph, node = self._graph, nodes[-1]
+        dequantizes = [] if has_subgraph(node) else self._dequantizes(nodes)
+        own = [one for one in nodes if is_dequantize(one)]
+        behind = self._behind(node) if dequantizes or own else {}
+        operands = {dq.input(0): dequantized(graph, dq) for dq in own}
+        operands.update((dq.outputs[0], dequantized(graph, dq)) for dq in dequantizes)
+        results = {name: quantized(graph, quantize) for name, (*_, quantize) in behind.items()}
+        if is_quantize(node):
+            results[node.outputs[0]] = quantized(graph, node)
+        return NodeUnit(
+            node,
+            self._sorted((*dequantizes, *nodes, *itertools.chain(*behind.values()))),
+            tuple(operands.get(name) or Operand(name, None) for name in inputs),
+            tuple(results.get(name) or Operand(name, None) for name in outputs),
+        )
+
+    def _is_free(self, node: Node) -> bool:
+        """Whether a node is in no unit yet."""
+        return node.index not in self._grouped
 
     def _add(self, unit: NodeUnit) -> None:
         self.units.append(unit)
@@ -175,11 +213,13 @@ class _Groups:
         """
         region_of: dict[int, list[Node]] = {}
         closed: set[int] = set()
-        for node in filter(_is_elementwise, self._graph.nodes):
+        for node in filter(self._is_elementwise, self._graph.nodes):
             region = region_of[node.index] = [node]
             for name in node.inputs:
                 producer = self._graph.producer(name)
-                if producer is None or not (_is_elementwise(producer) or is_dequantize(producer)):
+                if producer is None or not (
+                    self._is_elementwise(producer) or is_dequantize(producer)
+                ):
                     continue
                 other = region_of.setdefault(producer.index, [producer])
                 if other is not region:
@@ -206,7 +246,9 @@ class _Groups:
         users = self._graph.consumers(name)
         if not users or name in self._graph_outputs:
             return False
-        return all(_is_elementwise(user) or _quantizes_value(user, name) for user in users) and all(
+        return all(
+            self._is_elementwise(user) or self._is_quantize_of(user, name) for user in users
+        ) and all(
             not value
             or self._graph.is_constant(value)
             or self._is_elementwise_value(value)
@@ -214,31 +256,40 @@ class _Groups:
             for value in node.inputs
         )
 
+    def _is_elementwise(self, node: Node) -> bool:
+        return (
+            node.op_type in ELEMENTWISE
+            and node.domain in ("", "com.microsoft")
+            and len(node.outputs) == 1
+            and self._is_free(node)
+        )
+
     def _is_elementwise_value(self, name: str) -> bool:
         producer = self._graph.producer(name)
-        return producer is not None and _is_elementwise(producer)
+        return producer is not None and self._is_elementwise(producer)
 
     def _is_dequantized_for_elementwise(self, name: str) -> bool:
         """Whether a DequantizeLinear computes a value that only elementwise operators read."""
         return self._dequantize(name) is not None and all(
-            _is_elementwise(user) for user in self._graph.consumers(name)
+            self._is_elementwise(user) for user in self._graph.consumers(name)
         )
 
     def _dequantize(self, name: str) -> Node | None:
-        """The DequantizeLinear that computes a value, unless the value is an output."""
+        """The free DequantizeLinear that computes a value, unless the value is an output."""
         producer = self._graph.producer(name)
         if producer is None or not is_dequantize(producer) or name in self._graph_outputs:
             return None
-        return producer
+        return producer if self._is_free(producer) else None
 
     def _dequantizes(self, nodes: Sequence[Node]) -> list[Node]:
-        """The DequantizeLinear nodes that compute inputs of `nodes` and nothing else."""
+        """The other DequantizeLinear nodes that compute inputs of `nodes` and nothing else."""
         readers = {node.index for node in nodes}
         found = {
             dq.index: dq
             for node in nodes
             for name in node.inputs
             if (dq := self._dequantize(name)) is not None
+            and dq.index not in readers
             and readers.issuperset(user.index for user in self._graph.consumers(name))
         }
         return list(found.values())
@@ -250,9 +301,18 @@ class _Groups:
     def _only_quantize(self, name: str) -> Node | None:
         """The QuantizeLinear that alone reads a value."""
         users = self._graph.consumers(name)
-        if len(users) != 1 or name in self._graph_outputs or not _quantizes_value(users[0], name):
+        if len(users) != 1 or name in self._graph_outputs:
             return None
-        return users[0]
+        return users[0] if self._is_quantize_of(users[0], name) else None
+
+    def _is_quantize_of(self, node: Node, name: str) -> bool:
+        """Whether a node is a free QuantizeLinear of a value."""
+        return (
+            is_quantize(node)
+            and node.inputs[0] == name
+            and name not in node.inputs[1:]
+            and self._is_free(node)
+        )
 
     def _behind(self, node: Node) -> dict[str, list[Node]]:
         """By output the QuantizeLinear that alone reads it, after the Relu or Clip it obviates.
@@ -280,6 +340,7 @@ class _Groups:
             and not is_dequantize(producer)
             and node.input(0) not in self._graph_outputs
             and len(self._graph.consumers(node.input(0))) == 1
+            and self._is_free(node)
             and self._redundant(node)
         )
 
@@ -319,18 +380,6 @@ def _border_unit(node: Node, graph: Graph) -> NodeUnit:
         return NodeUnit(node, (node,), (Operand(node.input(0), None),), (quantized(graph, node),))
     output = Operand(node.outputs[0], None)
     return NodeUnit(node, (node,), (dequantized(graph, node),), (output,))
-
-
-def _is_elementwise(node: Node) -> bool:
-    return (
-        node.op_type in ELEMENTWISE
-        and node.domain in ("", "com.microsoft")
-        and len(node.outputs) == 1
-    )
-
-
-def _quantizes_value(node: Node, name: str) -> bool:
-    return is_quantize(node) and node.inputs[0] == name and name not in node.inputs[1:]
 
 
 def _in_order(units: Sequence[NodeUnit], graph: Graph) -> list[NodeUnit]:

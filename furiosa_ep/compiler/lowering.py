@@ -11,7 +11,7 @@ from furiosa_ep.graph import DeviceGraph, Graph, Node
 from furiosa_ep.kernels.kernel import Kernel
 from furiosa_ep.partitioner.descriptors import Lowering
 from furiosa_ep.partitioner.environment import BUILT_IN
-from furiosa_ep.partitioner.registry import Registry, Scope
+from furiosa_ep.partitioner.registry import Registry, Scope, place
 from furiosa_ep.partitioner.shape_arithmetic import SHAPE_READERS, shape_values
 from furiosa_ep.partitioner.support import Decline, NodeUnit, OperatorSupport
 from furiosa_ep.partitioner.units import node_units
@@ -35,9 +35,16 @@ def steps(graph: Graph, registry: Registry, scope: Scope) -> tuple[Step, ...]:
         CompileError: where a unit is not supported; says why.
     """
     known = shape_values(graph)
+
+    def takes(unit: NodeUnit) -> bool:
+        decided = scope.fused.get(place(unit))
+        if decided is None:
+            decided = isinstance(registry.support(unit, graph, scope), OperatorSupport)
+        return decided
+
     return tuple(
         Step(unit, None if _folds(unit, known) else _lowering(unit, graph, registry, scope))
-        for unit in node_units(graph, registry.patterns(scope))
+        for unit in node_units(graph, registry.patterns, takes)
     )
 
 
