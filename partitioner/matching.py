@@ -27,17 +27,13 @@ def matches(
     sure before the next one that they are no longer free. Shape arithmetic does not match: the
     compiler evaluates it.
     """
-    kinds = {_kind(node) for node in graph.nodes}
-    ends: dict[Kind, list[tuple[Node, set[Kind]]]] = {}
+    occurring = _Occurring(graph)
     for support in patterns:
         pattern = support.pattern
-        if pattern is None or not pattern.kinds <= kinds:
+        if pattern is None or not occurring.may_match(pattern):
             continue
-        end = pattern.nodes[-1].kind
-        if end not in ends:
-            ends[end] = list(_ends(graph, end))
         search = _Search(graph, pattern, free)
-        for last, before in ends[end]:
+        for last, before in occurring.ends(pattern.nodes[-1].kind):
             if not pattern.kinds_before_last <= before:
                 continue
             for match in search.from_last(last):
@@ -46,13 +42,42 @@ def matches(
                 yield support, match
 
 
-def _ends(graph: Graph, kind: Kind) -> Iterator[tuple[Node, set[Kind]]]:
-    """The nodes of a kind, each with the kinds of those whose values it reads."""
-    known = shape_values(graph)
-    for node in graph.nodes:
-        if _kind(node) == kind and known.isdisjoint(node.outputs):
-            producers = map(graph.producer, node.inputs)
-            yield node, {_kind(one) for one in producers if one is not None}
+class _Occurring:
+    """What occurs in a graph: tells of most patterns that they do not, without a search."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._shapes = shape_values(graph)
+        self._nodes: dict[Kind, list[Node]] = {}
+        self._ends: dict[Kind, list[tuple[Node, set[Kind]]]] = {}
+        self._values: dict[tuple[Kind, str], list[Any]] = {}
+        for node in graph.nodes:
+            self._nodes.setdefault(_kind(node), []).append(node)
+
+    def may_match(self, pattern: Pattern) -> bool:
+        """Whether for each node of a pattern there is one that is like it."""
+        return pattern.kinds <= self._nodes.keys() and all(
+            any(_fits(node, name, found) for found in self._values_of(node.kind, name))
+            for node in pattern.nodes
+            for name in node.attributes
+        )
+
+    def ends(self, kind: Kind) -> list[tuple[Node, set[Kind]]]:
+        """The nodes of a kind, each with the kinds of those whose values it reads."""
+        if kind not in self._ends:
+            self._ends[kind] = [
+                (node, {_kind(one) for one in map(self._graph.producer, node.inputs) if one})
+                for node in self._nodes[kind]
+                if self._shapes.isdisjoint(node.outputs)
+            ]
+        return self._ends[kind]
+
+    def _values_of(self, kind: Kind, name: str) -> list[Any]:
+        """The different values of an attribute, None where a node has none."""
+        if (kind, name) not in self._values:
+            values = (node.attributes.get(name) for node in self._nodes[kind])
+            self._values[kind, name] = list({repr(value): value for value in values}.values())
+        return self._values[kind, name]
 
 
 def _kind(node: Node) -> Kind:
@@ -109,11 +134,8 @@ class _Search:
         """Whether a node by itself can be one of the pattern."""
         if node.op_type != wanted.op_type or node.domain != wanted.domain:
             return False
-        for name, value in wanted.attributes.items():
-            if name not in node.attributes:
-                if name not in wanted.optional:
-                    return False
-            elif not _equal(value, node.attributes[name]):
+        for name in wanted.attributes:
+            if not _fits(wanted, name, node.attributes.get(name)):
                 return False
         return node.captured is None and self._free(node)
 
@@ -200,6 +222,13 @@ def _orders(wanted: PatternNode, node: Node) -> list[tuple[str, ...]]:
     if wanted.kind in _COMMUTATIVE and len(set(node.inputs)) == len(set(wanted.inputs)) == 2:
         return [node.inputs, node.inputs[::-1]]
     return [node.inputs]
+
+
+def _fits(wanted: PatternNode, name: str, found: Any) -> bool:
+    """Whether an attribute is as a pattern wants it; None where a node lacks it."""
+    if found is None:
+        return name in wanted.optional
+    return _equal(wanted.attributes[name], found)
 
 
 def _equal(wanted: Any, found: Any) -> bool:

@@ -160,6 +160,13 @@ def test_attributes_must_be_equal(wanted: dict[str, Any], attributes: str, match
     assert bool(found(subject, one)) == matching
 
 
+def test_each_node_has_its_own_attributes() -> None:
+    subject = graph("p = Any<axis=1>(x) q = Any<axis=2>(p) y = Any(q)", FLOATS, ONE)
+    for axis, output in ((1, "p"), (2, "q")):
+        (match,) = found(subject, Pattern((node("Any", "x", "y", axis=axis),), ("x",), "y"))
+        assert match.output == output
+
+
 def test_an_attribute_with_the_default_s_value_may_be_absent() -> None:
     softmax = PatternNode("Softmax", ["x"], ["y"], attributes={"axis": -1}, optional=["axis"])
     one = Pattern((softmax,), ("x",), "y")
@@ -316,13 +323,26 @@ def test_a_taken_match_is_offered_in_no_other_way() -> None:
     assert next(found, None) is None
 
 
-def test_nothing_is_searched_where_the_operators_before_the_last_are_others() -> None:
-    root = Pattern((node("Sqrt", "x", "s"), node("Add", "sk", "y")), ("x", "k"), "y")
-    subject = graph("p = Neg(x) q = Add(p, v) y = Sqrt(q)", FLOATS, ONE)
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("Sqrt", "x", "s"), node("Add", "sk", "y")],  # other operators before the last
+        [node("Neg", "x", "s"), node("Add", "sk", "y", axis=1)],
+        [node("Neg", "x", "s", axis=1), node("Add", "sk", "y")],
+    ],
+)
+def test_nothing_is_searched_where_a_look_tells_that_nothing_matches(
+    nodes: list[PatternNode],
+) -> None:
+    subject = graph("p = Neg(x) q = Add(p, v) y = Sqrt<axis=1>(q)", FLOATS, ONE)
+    entry = OperatorSupport("F", lower_nothing, pattern=Pattern(tuple(nodes), ("x", "k"), "y"))
     asked: list[Node] = []
-    assert not list(
-        matches(subject, [OperatorSupport("F", lower_nothing, pattern=root)], asked.append)  # type: ignore[arg-type]
-    )
+
+    def free(node: Node) -> bool:
+        asked.append(node)
+        return True
+
+    assert not list(matches(subject, [entry], free))
     assert not asked
 
 
