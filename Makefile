@@ -17,17 +17,19 @@ CXX_SOURCES = $(shell find kernels device_emulator furiosa_ep/provider furiosa_e
   -name '*.cc' -o -name '*.h')
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint format sanitize sanitize-address sanitize-thread bench wheel check-wheel clean help
+.PHONY: demo test test-with-broken-plugins lint format sanitize sanitize-address sanitize-thread bench \
+  wheel check-wheel check-plugin clean help
 
 help:
 	@echo 'make demo      run a real OCR application on the emulated NPU (pictures in $(DEMO))'
-	@echo 'make test      run the tests'
+	@echo 'make test      run the tests (make test-with-broken-plugins: with all of examples/broken installed)'
 	@echo 'make lint      check style, types and formatting'
 	@echo 'make format    format the sources'
 	@echo 'make sanitize  run the native tests under the address, undefined-behaviour and thread sanitizers'
 	@echo 'make bench     race against ONNX Runtime and OpenVINO (results in $(BENCH); takes half an hour)'
 	@echo 'make cross-aarch64  compile for AArch64 and run the native tests in an emulated CPU'
-	@echo 'make wheel     build the wheel into dist/ (make check-wheel also installs and tries it)'
+	@echo 'make wheel     build the wheel into dist/ (make check-wheel also installs and tries it,'
+	@echo '               make check-plugin a plugin beside it)'
 	@echo 'make clean     remove everything that make has made'
 
 $(VENV)/.created:
@@ -70,6 +72,14 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses=$(JOBS) $(PYTEST_ARGS)
+
+# The packages of examples/broken lie in a folder on PYTHONPATH, where every process finds them.
+test-with-broken-plugins: $(VENV)/.installed
+	rm -rf $(BUILD)/broken
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target $(BUILD)/broken \
+	  $(dir $(wildcard examples/broken/*/pyproject.toml))
+	PYTHONPATH=$(CURDIR)/$(BUILD)/broken \
+	  $(BIN)/python -m pytest --numprocesses=$(JOBS) $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check
@@ -116,6 +126,20 @@ check-wheel: wheel
 	$(PYTHON) -m venv $(BUILD)/stranger
 	$(BUILD)/stranger/bin/python -m pip install --quiet dist/*.whl
 	cd $(BUILD) && stranger/bin/furiosa doctor
+
+# What `furiosa plugins new` writes, as its author builds it and a stranger installs it.
+check-plugin: PLUGIN := $(BUILD)/plugin
+check-plugin: check-wheel $(VENV)/.installed
+	rm -rf $(PLUGIN) && mkdir -p $(PLUGIN)
+	$(BUILD)/stranger/bin/furiosa plugins new stranger --folder $(PLUGIN)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip wheel --quiet --no-deps \
+	  --no-build-isolation --wheel-dir $(PLUGIN) $(PLUGIN)/furiosa-ep-stranger
+	$(BUILD)/stranger/bin/python -m pip install --quiet $(PLUGIN)/*.whl
+	cd $(PLUGIN)/furiosa-ep-stranger/tests && $(CURDIR)/$(BUILD)/stranger/bin/python -c \
+	  'import onnx, test_stranger; onnx.save(test_stranger.model(), "../../model.onnx")'
+	cd $(PLUGIN) && ../stranger/bin/furiosa plugins check stranger
+	cd $(PLUGIN) && ../stranger/bin/furiosa explain model.onnx --option claim=all >explained.txt && \
+	  cat explained.txt && grep -q 'PeakNormalize .* by stranger' explained.txt
 
 clean:
 	rm -rf $(VENV) $(BUILD) dist .mypy_cache .pytest_cache .ruff_cache

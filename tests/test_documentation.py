@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from furiosa_ep.cli.main import main
 from furiosa_ep.cli.selftest import tiny_model
+from furiosa_ep.partitioner import plugins
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -33,8 +34,10 @@ def identity(page: Path) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with the files that examples name."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working folder with the files that examples name; no plugins, whatever is installed."""
+    monkeypatch.setenv("FURIOSA_PLUGINS", "")
+    _forget_plugins()
     model = tiny_model()
     argmax = helper.make_node("ArgMax", ["y"], ["label"], "label", axis=1, keepdims=0)
     model.graph.node.append(argmax)
@@ -50,7 +53,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "furiosa_plugin = hookimpl(lambda: PluginInfo('acme', '2.0'))\n"
     )
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    _forget_plugins()
+
+
+def _forget_plugins() -> None:
+    plugins.registry.cache_clear()
+    plugins.plugins.cache_clear()
 
 
 def _float_model() -> onnx.ModelProto:

@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(folder), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(folder), str(ROOT)])  # and no other plugins
     clean = {key: value for key, value in os.environ.items() if "PLUGINS" not in key}
     return subprocess.run(
         [sys.executable, "-c", PROGRAM],

@@ -12,6 +12,8 @@ from furiosa_ep.cli import doctor
 from furiosa_ep.cli.main import main
 from furiosa_ep.cli.selftest import tiny_model
 
+from .conftest import Install
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
@@ -93,7 +95,8 @@ def test_verify_refuses_shapes_that_do_not_fit(
     assert "does not fit" in capsys.readouterr().err
 
 
-def test_doctor_finds_nothing_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_finds_nothing_wrong(capsys: pytest.CaptureFixture[str], install: Install) -> None:
+    install("fine")  # and no other plugin, whatever is installed
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
     for topic in ("onnxruntime", "library", "instruction set", "device 0", "self test"):

@@ -163,6 +163,7 @@ def test_entry_points_are_found_and_a_failing_import_is_reported(
     entries = f"gone = furiosa_no_such_module\nhere = {__name__}:entry_point_plugin\n"
     _install(tmp_path, "acme-1.0.dist-info", f"[furiosa_ep]\n{entries}")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("FURIOSA_PLUGINS", "gone,here")  # whatever else is installed
     _forget()
     try:
         found = registry()
