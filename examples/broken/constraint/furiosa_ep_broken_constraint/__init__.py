@@ -16,7 +16,7 @@ from furiosa_ep.plugin import (
 @hookimpl
 def furiosa_plugin() -> PluginInfo:
     """What this plugin is."""
-    return PluginInfo("broken-constraint", "0.1.0")
+    return PluginInfo("broken-constraint", "0.1.0", api_version=1)
 
 
 @hookimpl

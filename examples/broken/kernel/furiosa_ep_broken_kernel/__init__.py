@@ -17,7 +17,7 @@ OPCODE = "BROKEN_KERNEL_SAME"
 @hookimpl
 def furiosa_plugin() -> PluginInfo:
     """What this plugin is."""
-    return PluginInfo("broken-kernel", "0.1.0")
+    return PluginInfo("broken-kernel", "0.1.0", api_version=1)
 
 
 @hookimpl

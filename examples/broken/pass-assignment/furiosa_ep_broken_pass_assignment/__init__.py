@@ -6,7 +6,7 @@ from furiosa_ep.plugin import DeviceGraph, GraphPass, PluginInfo, hookimpl
 @hookimpl
 def furiosa_plugin() -> PluginInfo:
     """What this plugin is."""
-    return PluginInfo("broken-pass-assignment", "0.1.0")
+    return PluginInfo("broken-pass-assignment", "0.1.0", api_version=1)
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from furiosa_ep.plugin import UNARY, OperatorSupport, PluginInfo, hookimpl, kern
 @hookimpl
 def furiosa_plugin() -> PluginInfo:
     """What this plugin is."""
-    return PluginInfo("broken-priority", "0.1.0")
+    return PluginInfo("broken-priority", "0.1.0", api_version=1)
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from furiosa_ep.plugin import OperatorSupport, PluginInfo, hookimpl
 @hookimpl
 def furiosa_plugin() -> PluginInfo:
     """What this plugin is."""
-    return PluginInfo("broken-raising-hook", "0.1.0")
+    return PluginInfo("broken-raising-hook", "0.1.0", api_version=1)
 
 
 @hookimpl

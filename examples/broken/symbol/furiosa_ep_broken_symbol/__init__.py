@@ -7,7 +7,7 @@ from furiosa_ep.plugin import Kernel, KernelFrame, NativeKernel, PluginInfo, hoo
 @hookimpl
 def furiosa_plugin() -> PluginInfo:
     """What this plugin is."""
-    return PluginInfo("broken-symbol", "0.1.0")
+    return PluginInfo("broken-symbol", "0.1.0", api_version=1)
 
 
 @hookimpl

@@ -23,7 +23,7 @@ DOMAIN, OP_TYPE = "hello_kernel", "PeakNormalize"
 @hookimpl
 def furiosa_plugin() -> PluginInfo:
     """What this plugin is."""
-    return PluginInfo("hello-kernel", "0.1.0")
+    return PluginInfo("hello-kernel", "0.1.0", api_version=1)
 
 
 @hookimpl

@@ -23,7 +23,7 @@ DOMAIN, OP_TYPE = "numba_kernel", "PeakNormalize"
 @hookimpl
 def furiosa_plugin() -> PluginInfo:
     """What this plugin is."""
-    return PluginInfo("numba-kernel", "0.1.0")
+    return PluginInfo("numba-kernel", "0.1.0", api_version=1)
 
 
 @hookimpl

@@ -8,7 +8,7 @@ from furiosa_ep.plugin import DeviceGraph, DeviceValue, GraphPass, PluginInfo, h
 @hookimpl
 def furiosa_plugin() -> PluginInfo:
     """What this plugin is."""
-    return PluginInfo("pass-only", "0.1.0")
+    return PluginInfo("pass-only", "0.1.0", api_version=1)
 
 
 @hookimpl
