@@ -33,7 +33,7 @@ def prepare(name: str, batch: int, kind: str, folder: Path) -> bytes:
     if kind == "float32":
         return data
     digest = hashlib.sha256(data)
-    for source in sorted(Path(furiosa_ep.quantization.__path__[0]).glob("*.py")):
+    for source in sorted(Path(furiosa_ep.quantization.__path__[0]).rglob("*.py")):
         digest.update(source.read_bytes())
     path = folder / f"{name}-{batch}-{kind}-{digest.hexdigest()[:16]}.onnx"
     if not path.exists():

@@ -5,9 +5,13 @@ import logging
 import onnx
 
 from furiosa_ep.quantization.calibration import CalibrationData, calibrate, feeds, find_calibrator
+from furiosa_ep.quantization.errors import QuantizationError
 from furiosa_ep.quantization.insertion import insert_qdq, quantized_values
-from furiosa_ep.quantization.prepare import ModelLike, prepare_model
+from furiosa_ep.quantization.loading import ModelLike
+from furiosa_ep.quantization.optimize import optimize
 from furiosa_ep.quantization.presets import Preset, find_preset
+
+QUANTIZED_OPS = frozenset({"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"})
 
 
 def quantize_model(
@@ -27,13 +31,23 @@ def quantize_model(
     """
     chosen = find_preset(preset)
     calibrator = find_calibrator(chosen.calibration)
-    prepared = prepare_model(model)
+    prepared = optimize(model)
+    _refuse_quantized(prepared)
     samples = feeds(data, [value.name for value in prepared.graph.input])
     ranges = calibrate(prepared, quantized_values(prepared), samples, calibrator)
     quantized = insert_qdq(prepared, ranges, chosen)
     _restore_metadata(quantized, prepared)
     logging.getLogger(__name__).debug("quantized %d activations, %s", len(ranges), chosen)
     return quantized
+
+
+def _refuse_quantized(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        if node.op_type in QUANTIZED_OPS:
+            raise QuantizationError(
+                f"node {node.name or node.output[0]!r} is a {node.op_type}: the model is quantized "
+                "already; give the float model that it was made from"
+            )
 
 
 def _restore_metadata(quantized: onnx.ModelProto, prepared: onnx.ModelProto) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import onnx
 
-from furiosa_ep.quantization.prepare import prepare_model
+from furiosa_ep.quantization.optimize import optimize
 
 PACKAGE = "rapidocr-onnxruntime"
 
@@ -39,4 +39,4 @@ def _load(file: str, shape: tuple[int, int, int, int]) -> onnx.ModelProto:
         dim.dim_value = size
     for value in (*model.graph.value_info, *model.graph.output):
         value.type.tensor_type.ClearField("shape")
-    return onnx.shape_inference.infer_shapes(prepare_model(model), strict_mode=True)
+    return onnx.shape_inference.infer_shapes(optimize(model), strict_mode=True)

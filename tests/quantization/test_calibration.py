@@ -19,7 +19,7 @@ from furiosa_ep.partitioner.descriptors import Calibrator, PluginInfo
 from furiosa_ep.partitioner.hookspecs import hookimpl
 from furiosa_ep.partitioner.plugins import build_registry
 from furiosa_ep.quantization import Preset, QuantizationError, quantize_model
-from furiosa_ep.quantization.prepare import prepare_model
+from furiosa_ep.quantization.optimize import optimize
 
 ROOT = Path(__file__).resolve().parents[2]
 Array = npt.NDArray[np.float32]
@@ -92,7 +92,7 @@ def static(proto: onnx.ModelProto, feeds: list[dict[str, Array]], average: bool)
         def get_next(self) -> dict[str, Array] | None:
             return next(self._feeds, None)
 
-    prepared = prepare_model(proto)
+    prepared = optimize(proto)
     add_pre_process_metadata(prepared)
     path = Path("static.onnx")
     quantize_static(
