@@ -37,6 +37,7 @@ from furiosa_ep.partitioner.descriptors import (
     PartitionSelection,
     PluginInfo,
     RangeCollector,
+    SampleCollector,
     Stage,
 )
 from furiosa_ep.partitioner.hookspecs import hookimpl
@@ -109,6 +110,7 @@ __all__ = [
     "QuantParams",
     "RangeCollector",
     "Report",
+    "SampleCollector",
     "Schema",
     "Stage",
     "Table",

@@ -140,14 +140,31 @@ class RangeCollector(Protocol):
         """The least and the greatest number that the quantized value has to hold; both finite."""
 
 
+class SampleCollector(Protocol):
+    """A RangeCollector to which extremes and some numbers of each array suffice: the faster one."""
+
+    def collect_sample(self, low: float, high: float, numbers: "npt.NDArray[np.float32]") -> None:
+        """Take note of the value in one sample.
+
+        `low` and `high` are its smallest and largest number, or zero where that is beyond them.
+        `numbers` is an evenly drawn part of it, flat and read-only.
+        """
+
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest number that the quantized value has to hold; both finite."""
+
+
 @dataclass(frozen=True)
 class Calibrator:
     """A way to find the ranges of activations: a value of `Preset.calibration`."""
 
     name: str
     """The value of `calibration`."""
-    collector: Callable[[], RangeCollector]
+    collector: Callable[[], RangeCollector | SampleCollector]
     """Makes the collector of one value."""
+    sample_size: int | None = None
+    """About how many numbers of each array a SampleCollector is given; none at all for 0. None
+    says that `collector` makes a RangeCollector, which is given all of them."""
     owner: str = ""
 
 

@@ -41,7 +41,7 @@ _WITH: Mapping[str, tuple[type, ...]] = {
     ),
     "furiosa_passes": (descriptors.Stage, device.DeviceGraph, device.Operation, device.DeviceValue),
     "furiosa_selections": (descriptors.Candidate,),
-    "furiosa_calibrators": (descriptors.RangeCollector,),
+    "furiosa_calibrators": (descriptors.RangeCollector, descriptors.SampleCollector),
 }
 """Further classes that the page of a hook describes."""
 

@@ -2,12 +2,42 @@
 
 `quantize_model` is the one call that most programs need. It prepares the model, finds the ranges of
 its activations with a calibrator, built in or a plugin's, and leaves the insertion of
-QuantizeLinear and DequantizeLinear to ONNX Runtime (``onnxruntime.quantization``).
+QuantizeLinear and DequantizeLinear to ONNX Runtime (``onnxruntime.quantization``). `calibrate`
+finds the ranges alone, to be kept, edited and used again. `Calibrator`, `quantize` and
+`ModelEditor` are what programs that were written for the Furiosa SDK know.
 """
 
-from furiosa_ep.quantization.calibration import CalibrationData
+from furiosa_ep.quantization.calibrators import percentile
+from furiosa_ep.quantization.editor import (
+    ModelEditor,
+    TensorType,
+    get_output_names,
+    get_pure_input_names,
+)
 from furiosa_ep.quantization.errors import QuantizationError
 from furiosa_ep.quantization.presets import PRESETS, Preset
-from furiosa_ep.quantization.quantize import quantize_model
+from furiosa_ep.quantization.quantizer import calibrate, quantize_model
+from furiosa_ep.quantization.ranges import Range, load_ranges, merge_ranges, save_ranges
+from furiosa_ep.quantization.samples import CalibrationData
+from furiosa_ep.quantization.sdk import CalibrationMethod, Calibrator, quantize
 
-__all__ = ["PRESETS", "CalibrationData", "Preset", "QuantizationError", "quantize_model"]
+__all__ = [
+    "PRESETS",
+    "CalibrationData",
+    "CalibrationMethod",
+    "Calibrator",
+    "ModelEditor",
+    "Preset",
+    "QuantizationError",
+    "Range",
+    "TensorType",
+    "calibrate",
+    "get_output_names",
+    "get_pure_input_names",
+    "load_ranges",
+    "merge_ranges",
+    "percentile",
+    "quantize",
+    "quantize_model",
+    "save_ranges",
+]

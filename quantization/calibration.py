@@ -1,168 +1,144 @@
 """Calibration: the ranges of a float model's activations over samples of what it will see."""
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+import math
+import textwrap
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 
-from furiosa_ep.partitioner.descriptors import Calibrator, RangeCollector
+from furiosa_ep.partitioner.descriptors import Calibrator, RangeCollector, SampleCollector
 from furiosa_ep.quantization.errors import QuantizationError
-
-Array: TypeAlias = npt.NDArray[Any]
-Feed: TypeAlias = dict[str, Array]
-
-
-class Range(NamedTuple):
-    """The numbers that an activation has to hold."""
-
-    low: np.float32
-    high: np.float32
+from furiosa_ep.quantization.probes import AT_ONCE, Observation, ProbedModel
+from furiosa_ep.quantization.progress import progress
+from furiosa_ep.quantization.ranges import Range
+from furiosa_ep.quantization.samples import CalibrationData, feeds
 
 
-@runtime_checkable
-class DataReader(Protocol):
-    """What ONNX Runtime calls a CalibrationDataReader: one input dict a call, then None."""
-
-    def get_next(self) -> Mapping[str, Array] | None:
-        """The next sample, or None when there are no more."""
-
-
-CalibrationData: TypeAlias = Iterable[npt.ArrayLike | Mapping[str, npt.ArrayLike]] | DataReader
-"""Arrays (for a model of one input), dicts from input name to array, or a data reader."""
-
-
-def feeds(data: CalibrationData, input_names: Sequence[str]) -> Iterator[Feed]:
-    """The samples as a session takes them, one at a time, so that they need not fit in memory.
+def find_calibrator(calibration: str | Calibrator) -> Calibrator:
+    """The calibrator of that name that a plugin offers, or the given one.
 
     Raises:
-        QuantizationError: where a sample has other inputs than the model.
+        QuantizationError: where there is none of that name.
     """
-    source = iter(data.get_next, None) if isinstance(data, DataReader) else iter(data)
-    for number, item in enumerate(source):
-        if not isinstance(item, Mapping):
-            if len(input_names) != 1:
-                raise QuantizationError(
-                    f"calibration sample {number} is one array, but the model has the inputs "
-                    f"{', '.join(input_names)}: give a dict from input name to array"
-                )
-            item = {input_names[0]: item}
-        if set(item) != set(input_names):
-            raise QuantizationError(
-                f"calibration sample {number} has the inputs {', '.join(sorted(item))}, "
-                f"the model has {', '.join(sorted(input_names))}"
-            )
-        yield {name: np.asarray(array) for name, array in item.items()}
-
-
-def find_calibrator(name: str) -> Calibrator:
-    """The calibrator of that name that a plugin offers; raises `QuantizationError` for none."""
     from furiosa_ep.partitioner.plugins import registry
 
+    if isinstance(calibration, Calibrator):
+        return calibration
     known: Mapping[str, Calibrator] = registry().named("furiosa_calibrators")
-    if name not in known:
+    if calibration not in known:
         raise QuantizationError(
-            f"calibration {name!r}: expected one of {', '.join(known)}"
+            f"calibration {calibration!r}: expected one of {', '.join(known)}"
             if known
-            else f"calibration {name!r}: no plugin offers any"
+            else f"calibration {calibration!r}: no plugin offers any"
         )
-    return known[name]
+    return known[calibration]
 
 
-def calibrate(
-    model: onnx.ModelProto, values: Sequence[str], samples: Iterable[Feed], calibrator: Calibrator
-) -> dict[str, Range]:
-    """The ranges of float values of a model over all samples, by the value's name.
+class Calibration:
+    """Finds the ranges of some float values of a model, by the value's name.
 
-    The model runs sample by sample, and each value goes to a collector of its own, so that memory
-    holds one sample's activations at a time. A value that is empty in every sample has range 0 to
-    0.
-
-    Raises:
-        QuantizationError: for no samples, for one that the model does not take, and where the
-            calibrator fails or finds something else than a range.
+    Each value has a collector of its own. The model runs on a few samples at a time, and memory
+    holds the activations of these.
     """
-    inputs = {value.name for value in model.graph.input}
-    computed = [name for name in values if name not in inputs]
-    session = _session(model, computed)
-    collectors: dict[str, RangeCollector] = {}
-    number = -1
-    for number, feed in enumerate(samples):
-        # A session that is asked for no output gives all.
-        found = zip(computed, _run(session, computed, feed, number), strict=False)
-        arrays = {**feed, **dict(found)}
-        for name in values:
-            array = np.asarray(arrays[name], np.float32).view()
-            array.flags.writeable = False
-            if array.size:
-                with _blamed(calibrator, name):
-                    if name not in collectors:
-                        collectors[name] = calibrator.collector()
-                    collectors[name].collect(array)
-    if number < 0:
-        raise QuantizationError(
-            "no calibration data: give at least one sample of what the model will see"
+
+    def __init__(
+        self, model: onnx.ModelProto, values: Sequence[str], calibrator: Calibrator
+    ) -> None:
+        self._inputs, self._values, self._calibrator = model.graph.input, values, calibrator
+        self._model = ProbedModel(model, values, calibrator.sample_size)
+        self._pool = ThreadPoolExecutor(AT_ONCE)
+        self._running: deque[tuple[int, Future[dict[str, Observation]]]] = deque()
+        self._collectors: dict[str, RangeCollector | SampleCollector] = {}
+        self.samples = 0
+        """How many there were so far."""
+
+    def collect(self, data: CalibrationData, title: str | None = None) -> None:
+        """Run the model on more samples, with a progress bar on a terminal if that has a title.
+
+        The last samples may still be running afterwards. What is wrong with one of them is said by
+        the next call of `collect` or `ranges`.
+
+        Raises:
+            QuantizationError: for a sample that the model does not take or that makes it compute
+                NaN or infinity, and where the calibrator fails.
+        """
+        samples = feeds(data, self._inputs, self.samples)
+        for feed in progress(samples, title, data) if title else samples:
+            future = self._pool.submit(self._model.run, feed, self.samples)
+            self._running.append((self.samples, future))
+            self.samples += 1
+            self._finish(AT_ONCE)
+
+    def ranges(self, title: str | None = None) -> dict[str, Range]:
+        """The ranges over all samples; 0 to 0 for a value that is empty in every sample.
+
+        A progress bar on a terminal has the title.
+
+        Raises:
+            QuantizationError: for no samples, like `collect`, and where the calibrator fails or
+                finds something else than a range.
+        """
+        self._finish(0)
+        if not self.samples:
+            raise QuantizationError(
+                "no calibration data: give at least one sample of what the model will see, or "
+                f"ranges of {textwrap.shorten(', '.join(self._values), 200)}"
+            )
+        values = progress(self._values, title, self._values) if title else self._values
+        return {name: self._range(name) for name in values}
+
+    def _finish(self, left: int) -> None:
+        """Collect from the oldest samples until only so many are left running."""
+        while len(self._running) > left:
+            number, future = self._running.popleft()
+            for name, observation in future.result().items():
+                self._observe(name, observation, number)
+
+    def _observe(self, name: str, observation: Observation, number: int) -> None:
+        low, high, numbers = observation
+        if not (math.isfinite(low) and math.isfinite(high)):
+            found = "NaN" if math.isnan(low) or math.isnan(high) else "infinity"
+            raise QuantizationError(
+                f"calibration sample {number}: the value {name!r} has {found} in it, and a range "
+                "holds finite numbers only; look at the sample and at what the model computes of it"
+            )
+        numbers.flags.writeable = False
+        try:
+            if name not in self._collectors:
+                self._collectors[name] = self._calibrator.collector()
+            if self._calibrator.sample_size is None:
+                cast(RangeCollector, self._collectors[name]).collect(numbers)
+            else:
+                cast(SampleCollector, self._collectors[name]).collect_sample(low, high, numbers)
+        except Exception as error:
+            raise self._failed(name, error) from error
+
+    def _range(self, name: str) -> Range:
+        if name not in self._collectors:
+            return Range(0.0, 0.0)
+        try:
+            with np.errstate(over="ignore"):
+                low, high = (float(np.float32(end)) for end in self._collectors[name].range())
+        except Exception as error:
+            raise self._failed(name, error) from error
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise QuantizationError(
+                f"{_who(self._calibrator)} finds the range {low} to {high} for the value {name!r}: "
+                "expected two finite float32 numbers, the lower one first"
+            )
+        return Range(min(low, 0.0), max(high, 0.0))
+
+    def _failed(self, name: str, error: Exception) -> QuantizationError:
+        return QuantizationError(
+            f"{_who(self._calibrator)} failed at the value {name!r}: "
+            f"{type(error).__name__}: {error}"
         )
-    nothing = Range(np.float32(0), np.float32(0))
-    return {
-        name: _range(collectors[name], calibrator, name) if name in collectors else nothing
-        for name in values
-    }
-
-
-def _session(model: onnx.ModelProto, outputs: Iterable[str]) -> ort.InferenceSession:
-    """A session of the model that also gives other values of it."""
-    augmented = onnx.ModelProto()
-    augmented.CopyFrom(model)
-    present = {value.name for value in model.graph.output}
-    augmented.graph.output.extend(
-        onnx.ValueInfoProto(name=name) for name in outputs if name not in present
-    )
-    options = ort.SessionOptions()
-    # Nothing may be fused: what would be hidden in a fusion is an output.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    return ort.InferenceSession(
-        augmented.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-
-
-def _run(
-    session: ort.InferenceSession, outputs: Sequence[str], feed: Feed, number: int
-) -> list[Array]:
-    try:
-        found: list[Array] = session.run(outputs, feed)
-    except Exception as error:  # onnxruntime's exceptions have no common base
-        raise QuantizationError(
-            f"the model does not take calibration sample {number}: {error}"
-        ) from error
-    return found
-
-
-def _range(collector: RangeCollector, calibrator: Calibrator, name: str) -> Range:
-    with _blamed(calibrator, name), np.errstate(over="ignore"):
-        low, high = collector.range()
-        found = Range(np.float32(low), np.float32(high))
-    if not (np.isfinite(found).all() and found.low <= found.high):
-        raise QuantizationError(
-            f"{_who(calibrator)} finds the range {low} to {high} for the value {name!r}: expected "
-            "two finite numbers, the lower one first; the model may have computed NaN or infinity"
-        )
-    return found
-
-
-@contextlib.contextmanager
-def _blamed(calibrator: Calibrator, name: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise QuantizationError(
-            f"{_who(calibrator)} failed at the value {name!r}: {type(error).__name__}: {error}"
-        ) from error
 
 
 def _who(calibrator: Calibrator) -> str:
-    return f"calibrator {calibrator.name!r} of plugin {calibrator.owner!r}"
+    plugin = f" of plugin {calibrator.owner!r}" if calibrator.owner else ""
+    return f"calibrator {calibrator.name!r}{plugin}"

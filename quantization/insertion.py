@@ -1,31 +1,37 @@
 """QuantizeLinear and DequantizeLinear around each operator, by ONNX Runtime's QDQ quantizer."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import onnx.shape_inference
 
-from furiosa_ep.quantization.calibration import Range
 from furiosa_ep.quantization.errors import QuantizationError
 from furiosa_ep.quantization.presets import Preset
+from furiosa_ep.quantization.ranges import Range
 
-_FLOATS: Mapping[int, str] = {
-    onnx.TensorProto.FLOAT: "float32",
-    onnx.TensorProto.FLOAT16: "float16",
+_FLOATS: Mapping[int, type[np.floating[Any]]] = {
+    onnx.TensorProto.FLOAT: np.float32,
+    onnx.TensorProto.FLOAT16: np.float16,
 }
 
 
 def quantized_values(model: onnx.ModelProto) -> list[str]:
-    """The activations that may become 8-bit: what quantizable operators read and write."""
-    constants = {tensor.name for tensor in model.graph.initializer}
+    """The activations that may become 8-bit: what quantizable operators read and write.
+
+    What only a Relu or a Clip reads is held in the range of the result, and has none of its own.
+    """
+    left_out = {tensor.name for tensor in model.graph.initializer} | _clipped(model.graph).keys()
     found = {
         name: None
         for node in model.graph.node
         if node.op_type in _quantizable()
         for name in (*node.input, *node.output)
-        if name not in constants
+        if name not in left_out
     }
     types = _types(model)
     return [name for name in found if types.get(name) in _FLOATS]
@@ -46,11 +52,12 @@ def insert_qdq(
     activations = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
     types = _types(model)
     data = {
-        name: TensorData(
-            lowest=low.astype(_FLOATS[types[name]]), highest=high.astype(_FLOATS[types[name]])
-        )
+        name: TensorData(lowest=_FLOATS[types[name]](low), highest=_FLOATS[types[name]](high))
         for name, (low, high) in ranges.items()
     }
+    for name, result in _clipped(model.graph).items():
+        if result in data:
+            data[name] = data[result]
     marked = onnx.ModelProto()
     marked.CopyFrom(model)
     add_pre_process_metadata(marked)  # for ONNX Runtime's other tools
@@ -74,6 +81,18 @@ def insert_qdq(
         except Exception as error:  # it raises different classes from version to version
             raise QuantizationError(f"ONNX Runtime's quantizer failed: {error}") from error
         return onnx.load_model(target)
+
+
+def _clipped(graph: onnx.GraphProto) -> dict[str, str]:
+    """The values that nothing but a Relu or a Clip reads, and its result."""
+    read = Counter(name for node in graph.node for name in node.input)
+    seen = {value.name for value in (*graph.input, *graph.output)}
+    return {
+        node.input[0]: node.output[0]
+        for node in graph.node
+        if node.op_type in ("Relu", "Clip")
+        if read[node.input[0]] == 1 and node.input[0] not in seen
+    }
 
 
 def _quantizable() -> set[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from furiosa_ep.partitioner.descriptors import Calibrator
 from furiosa_ep.quantization.errors import QuantizationError
 
 
@@ -16,10 +17,8 @@ class Preset:
     """The type of activations; either with any zero point."""
     per_channel: bool = True
     """One weight scale per output channel instead of one per weight tensor."""
-    calibration: str = "extremes"
-    """How the ranges of activations are found: the name of a calibrator. `extremes` takes the
-    smallest and largest value of all samples, `average` the average of each sample's smallest and
-    largest, which clips what is rare and makes steps smaller; plugins may offer others."""
+    calibration: str | Calibrator = "extremes"
+    """How the ranges of activations are found: a calibrator or its name (docs/quantization.md)."""
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(

@@ -1,0 +1,238 @@
+"""Models whose inputs and outputs are integers themselves.
+
+`ModelEditor` notes on the float model, in its metadata, which types its inputs and outputs get;
+`convert_borders` gives them to the quantized model.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from furiosa_ep.quantization.ranges import Range, check_ranges
+
+_KEY = "furiosa_ep.borders"
+"""In the metadata of a float model."""
+
+Scalar: TypeAlias = npt.NDArray[Any]
+
+
+class TensorType(IntEnum):
+    """What a model takes or gives instead of floats."""
+
+    UINT8 = 1
+    INT8 = 2
+
+
+_ELEMENTS = {
+    TensorType.UINT8: onnx.TensorProto.UINT8,
+    TensorType.INT8: onnx.TensorProto.INT8,
+}
+
+
+class Border(NamedTuple):
+    """What an input or an output becomes."""
+
+    type: TensorType
+    range: Range | None
+    """The numbers that it holds, where they are not those of the calibration."""
+
+
+class ModelEditor:
+    """Changes the types of a float model's inputs and outputs, which quantization carries out.
+
+    The model is edited in place, stays a float model, and can be calibrated before and afterwards.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
+
+    def convert_input_type(self, tensor_name: str, tensor_type: TensorType) -> None:
+        """Let the quantized model take integers instead of the floats that they stand for.
+
+        Raises:
+            ValueError: where the model has no such input of floats, and for another type.
+        """
+        self._note("input", tensor_name, get_pure_input_names(self._model), tensor_type, None)
+
+    def convert_output_type(
+        self,
+        tensor_name: str,
+        tensor_type: TensorType,
+        tensor_range: Sequence[float] | None = None,
+    ) -> None:
+        """Let the quantized model give integers; `tensor_range` overrides what calibration finds.
+
+        Raises:
+            ValueError: where the model has no such output of floats, and for another type or
+                something else than a range.
+        """
+        names = get_output_names(self._model)
+        self._note("output", tensor_name, names, tensor_type, tensor_range)
+
+    def _note(
+        self,
+        what: str,
+        name: str,
+        known: Sequence[str],
+        tensor_type: TensorType,
+        tensor_range: Sequence[float] | None,
+    ) -> None:
+        if name not in known:
+            raise ValueError(f"the model has no {what} {name!r}, but {', '.join(known)}")
+        if _border(self._model.graph, name).elem_type != onnx.TensorProto.FLOAT:
+            raise ValueError(f"the {what} {name!r} has no float32 numbers to convert")
+        found = None if tensor_range is None else check_ranges({name: tensor_range})[name]
+        noted = json.dumps({**borders(self._model), name: Border(TensorType(tensor_type), found)})
+        _set_metadata(self._model, _KEY, noted)
+
+
+def get_pure_input_names(model: onnx.ModelProto) -> list[str]:
+    """The names of the inputs that are no initializers."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [value.name for value in model.graph.input if value.name not in constants]
+
+
+def get_output_names(model: onnx.ModelProto) -> list[str]:
+    """The names of the outputs."""
+    return [value.name for value in model.graph.output]
+
+
+def borders(model: onnx.ModelProto) -> dict[str, Border]:
+    """The inputs and outputs whose types a `ModelEditor` has changed, by name."""
+    noted = next((entry.value for entry in model.metadata_props if entry.key == _KEY), "{}")
+    return {
+        name: Border(TensorType(kind), None if found is None else Range(*found))
+        for name, (kind, found) in json.loads(noted).items()
+    }
+
+
+def convert_borders(
+    model: onnx.ModelProto, noted: Mapping[str, Border], ranges: Mapping[str, Range]
+) -> None:
+    """Give inputs and outputs of a QDQ model these types.
+
+    What quantizes an input or dequantizes an output anyway is taken away or, where it leads to the
+    other type of integers, becomes a conversion between the two.
+    """
+    inputs = {value.name for value in model.graph.input}
+    for name, border in noted.items():
+        convert = _convert_input if name in inputs else _convert_output
+        convert(model.graph, name, border, ranges[name])
+        _border(model.graph, name).elem_type = _ELEMENTS[border.type]
+    _set_metadata(model, _KEY, None)
+
+
+class _Parameters(NamedTuple):
+    scale: Scalar
+    zero_point: Scalar
+
+    def typed(self, kind: TensorType) -> "_Parameters":
+        """Those of the same numbers as integers of another type."""
+        target = helper.tensor_dtype_to_np_dtype(_ELEMENTS[kind])
+        shift = int(np.iinfo(target).min) - int(np.iinfo(self.zero_point.dtype).min)
+        return self._replace(zero_point=np.asarray(int(self.zero_point) + shift, target))
+
+    def equal(self, other: "_Parameters") -> bool:
+        """Whether numbers are the same integers of the same type, but for rounding of the scale."""
+        return bool(
+            self.zero_point.dtype == other.zero_point.dtype
+            and self.zero_point == other.zero_point
+            and np.isclose(self.scale, other.scale, rtol=1e-6, atol=0)
+        )
+
+
+def _convert_input(graph: onnx.GraphProto, name: str, border: Border, found: Range) -> None:
+    floats = f"{name}/float"
+    _rename(graph, name, floats)
+    quantizers = [node for node in _readers(graph, floats) if node.op_type == "QuantizeLinear"]
+    parameters = _parameters(graph, quantizers[0]) if quantizers else _of_range(found)
+    parameters = parameters.typed(border.type)
+    for node in quantizers:
+        if parameters.equal(_parameters(graph, node)):
+            _rename(graph, node.output[0], name)
+            graph.node.remove(node)
+    if any(_readers(graph, floats)):
+        graph.node.insert(0, _node(graph, "DequantizeLinear", name, floats, parameters))
+
+
+def _convert_output(graph: onnx.GraphProto, name: str, border: Border, found: Range) -> None:
+    floats = f"{name}/float"
+    _rename(graph, name, floats)
+    (producer,) = (node for node in graph.node if floats in node.output)
+    dequantized = producer.op_type == "DequantizeLinear"
+    if dequantized and border.range is None:
+        parameters = _parameters(graph, producer).typed(border.type)
+    else:
+        parameters = _of_range(found).typed(border.type)
+    computed = any(producer.input[0] in node.output for node in graph.node)
+    if dequantized and computed and parameters.equal(_parameters(graph, producer)):
+        _rename(graph, producer.input[0], name)
+        if not any(_readers(graph, floats)):
+            graph.node.remove(producer)
+    else:
+        graph.node.append(_node(graph, "QuantizeLinear", floats, name, parameters))
+
+
+def _of_range(found: Range) -> _Parameters:
+    """Those of uint8 numbers that hold a range."""
+    scale = np.float32((found.high - found.low) / 255) or np.float32(1)
+    return _Parameters(np.asarray(scale), np.asarray(np.rint(-found.low / scale), np.uint8))
+
+
+def _parameters(graph: onnx.GraphProto, node: onnx.NodeProto) -> _Parameters:
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    return _Parameters(*(numpy_helper.to_array(constants[name]) for name in node.input[1:3]))
+
+
+def _node(
+    graph: onnx.GraphProto, op_type: str, source: str, target: str, parameters: _Parameters
+) -> onnx.NodeProto:
+    names = [f"{target}/{field}" for field in parameters._fields]
+    for name, value in zip(names, parameters, strict=True):
+        graph.initializer.append(numpy_helper.from_array(value, name))
+    return helper.make_node(op_type, [source, *names], [target], f"{target}/{op_type}")
+
+
+def _readers(graph: onnx.GraphProto, name: str) -> Iterator[onnx.NodeProto]:
+    """The nodes that read a value, those with subgraphs that do among them."""
+    for node in graph.node:
+        subgraphs = (g for a in node.attribute for g in (a.g, *a.graphs))
+        if name in node.input or any(any(_readers(graph, name)) for graph in subgraphs):
+            yield node
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Give a value another name wherever nodes write or read it, in subgraphs as well."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name == old:
+                    names[index] = new
+        for attribute in node.attribute:
+            for subgraph in (attribute.g, *attribute.graphs):
+                _rename(subgraph, old, new)
+    kept = [value for value in graph.value_info if value.name != old]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
+
+
+def _border(graph: onnx.GraphProto, name: str) -> onnx.TypeProto.Tensor:
+    """The type of an input or output."""
+    values = {value.name: value for value in (*graph.input, *graph.output)}
+    found: onnx.TypeProto.Tensor = values[name].type.tensor_type
+    return found
+
+
+def _set_metadata(model: onnx.ModelProto, key: str, value: str | None) -> None:
+    """Add or replace an entry of the metadata; None takes it away."""
+    others = [entry for entry in model.metadata_props if entry.key != key]
+    del model.metadata_props[:]
+    model.metadata_props.extend(others)
+    if value is not None:
+        model.metadata_props.add(key=key, value=value)
