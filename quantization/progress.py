@@ -1,8 +1,10 @@
 """A progress bar on a terminal, where tqdm is installed."""
 
 import sys
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable
 from typing import Any, TypeVar
+
+from furiosa_ep.quantization.samples import known_length
 
 T = TypeVar("T")
 
@@ -18,6 +20,6 @@ def progress(items: Iterable[T], title: str, source: Any = None) -> Iterable[T]:
         from tqdm import tqdm
     except ImportError:
         return items
-    total = len(source) if isinstance(source, Sized) else None
+    total = known_length(source) or None
     bar: Iterable[T] = tqdm(items, title, total, leave=False)
     return bar

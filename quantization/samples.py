@@ -1,7 +1,13 @@
 """Calibration data: samples of what a model will see, in every form that it may have."""
 
+import contextlib
+import io
+import itertools
+import operator
+import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, BinaryIO, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +32,43 @@ CalibrationData: TypeAlias = Iterable[npt.ArrayLike | Mapping[str, npt.ArrayLike
 """Arrays (for a model of one input), dicts from input name to array, or a data reader."""
 
 
+class Samples:
+    """The samples as a session takes them, as often as they are iterated over.
+
+    Data that can be iterated over once only, such as an iterator or a data reader, are taken once,
+    one sample at a time, and kept in a temporary file without a name for later passes.
+
+    Raises:
+        QuantizationError: while iterating, where a sample does not fit the inputs.
+    """
+
+    def __init__(
+        self,
+        data: CalibrationData,
+        inputs: Sequence[onnx.ValueInfoProto],
+        limit: int | None = None,
+    ) -> None:
+        """Samples for these inputs of a model; the first `limit` of them if that is given."""
+        self._data, self._inputs, self._limit = data, inputs, limit
+        self._spool = _Spool(feeds(data, inputs), inputs) if _passes_once(data) else None
+
+    def __iter__(self) -> Iterator[Feed]:
+        found = feeds(self._data, self._inputs) if self._spool is None else iter(self._spool)
+        return itertools.islice(found, self._limit)
+
+    def __length_hint__(self) -> int:
+        known = known_length(self._data)
+        return known if self._limit is None else min(known, self._limit)
+
+
+def known_length(data: object) -> int:
+    """How many items there are, or 0 if that is not known."""
+    try:
+        return operator.length_hint(data)
+    except NotImplementedError:  # ONNX Runtime's CalibrationDataReader has such a __len__
+        return 0
+
+
 def feeds(
     data: CalibrationData, inputs: Sequence[onnx.ValueInfoProto], first: int = 0
 ) -> Iterator[Feed]:
@@ -37,8 +80,7 @@ def feeds(
         QuantizationError: where a sample does not fit the inputs.
     """
     names = [value.name for value in inputs]
-    source = iter(data.get_next, None) if isinstance(data, DataReader) else iter(data)
-    for number, item in enumerate(source, first):
+    for number, item in enumerate(_items(data), first):
         if not isinstance(item, Mapping):
             if len(names) != 1:
                 raise QuantizationError(
@@ -57,10 +99,68 @@ def feeds(
         }
 
 
+class _Spool:
+    """Feeds that come once, in a file for whoever wants them again."""
+
+    def __init__(self, source: Iterator[Feed], inputs: Sequence[onnx.ValueInfoProto]) -> None:
+        self._source = source
+        self._dtypes = {value.name: _dtype(value) for value in inputs}
+        self._file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  # until nobody reads
+        weakref.finalize(self, self._file.close)
+        self._offsets: list[int] = []
+
+    def __iter__(self) -> Iterator[Feed]:
+        for number in itertools.count():
+            if number < len(self._offsets):
+                yield self._read(self._offsets[number])
+                continue
+            feed = next(self._source, None)
+            if feed is None:
+                return
+            self._write(feed)
+            yield feed
+
+    def _write(self, feed: Feed) -> None:
+        offset = self._file.seek(0, io.SEEK_END)
+        for name, dtype in self._dtypes.items():
+            array = feed[name].astype(str) if dtype.kind == "O" else feed[name]
+            np.save(self._file, array, allow_pickle=False)
+        self._offsets.append(offset)
+
+    def _read(self, offset: int) -> Feed:
+        self._file.seek(offset)
+        return {name: _restored(np.load(self._file), dtype) for name, dtype in self._dtypes.items()}
+
+
+def _restored(array: Array, dtype: np.dtype[Any]) -> Array:
+    """An array from a file, in which strings have a length and bfloat16 is raw bytes."""
+    return array.astype(dtype) if dtype.kind == "O" else array.view(dtype)
+
+
+def _items(data: CalibrationData) -> Iterator[npt.ArrayLike | Mapping[str, npt.ArrayLike]]:
+    if isinstance(data, DataReader):
+        return iter(data.get_next, None)
+    if not isinstance(data, str | bytes | Mapping):
+        with contextlib.suppress(TypeError):
+            return iter(data)
+    raise QuantizationError(
+        f"calibration data of type {type(data).__name__}: expected samples in a list, an iterator "
+        "or a data reader; each is an array or a dict from input name to array"
+    )
+
+
+def _passes_once(data: CalibrationData) -> bool:
+    return isinstance(data, DataReader | Iterator)
+
+
+def _dtype(value: onnx.ValueInfoProto) -> np.dtype[Any]:
+    return helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+
+
 def _fitting(given: npt.ArrayLike, value: onnx.ValueInfoProto, sample: str) -> Array:
     """A copy of the array as the input takes it."""
     what, kind = f"{sample}: input {value.name!r}", value.type.tensor_type
-    dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    dtype = _dtype(value)
     try:
         array = np.asarray(given)
     except ValueError as error:  # lists of different lengths
