@@ -215,7 +215,9 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
                 if name == old:
                     names[index] = new
         for attribute in node.attribute:
-            for subgraph in (attribute.g, *attribute.graphs):
+            # To change an empty attribute.g would set it, which makes the attribute invalid.
+            own = [attribute.g] if attribute.HasField("g") else []
+            for subgraph in (*own, *attribute.graphs):
                 _rename(subgraph, old, new)
     kept = [value for value in graph.value_info if value.name != old]
     del graph.value_info[:]

@@ -47,6 +47,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     onnx.save(model, tmp_path / "model.onnx")
     onnx.save(_float_model(), tmp_path / "float_model.onnx")
     np.savez(tmp_path / "inputs.npz", x=np.ones((1, 3, 8, 8), np.float32))
+    (tmp_path / "samples").mkdir()
+    for number, sample in enumerate(np.random.default_rng(0).normal(size=(4, 3, 8, 8))):
+        np.save(tmp_path / "samples" / f"{number}.npy", sample.astype(np.float32))
+    (tmp_path / "ranges.json").write_text('{"x": [-3, 3], "y": [-9, 9]}')
     (tmp_path / "program.py").write_text("import onnxruntime")
     (tmp_path / "acme.py").write_text(
         "from furiosa_ep.plugin import PluginInfo, hookimpl\n"
