@@ -1,0 +1,98 @@
+"""What was measured as tables, in docs/quantization.md, and as JSON."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.accuracy.measure import Measured, Row
+from benchmarks.accuracy.quantizers import CALIBRATORS
+from benchmarks.accuracy.tasks import Figure
+
+BEGIN = "<!-- Written by `python -m benchmarks.accuracy --write`. -->"
+END = "<!-- End of what benchmarks.accuracy writes. -->"
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """Accuracy and placement in Markdown."""
+    names = list(dict.fromkeys(result.quantizer for row in rows for result in row.results))
+    lines = [["task", "figure", *names]]
+    for row in rows:
+        for number, figure in enumerate(row.task.figures):
+            cells = [_cell(row.find(name), figure, number == 0) for name in names]
+            lines.append(["" if number else row.task.name, figure.name, *cells])
+    text = _table(lines, 2)
+    if trouble := [line for row in rows for line in _trouble(row)]:
+        text += "\n\n" + "\n".join(f"- {line}" for line in trouble)
+    return text
+
+
+def _cell(result: Measured | None, figure: Figure, first: bool) -> str:
+    if result is None or (result.quantizer == "float" and not figure.absolute):
+        return ""
+    if figure.name not in result.scores:
+        return "fails"
+    text = f"{result.scores[figure.name]:.2f}"
+    return f"{text} ({result.snr:.1f} dB)" if first and result.noise else text
+
+
+def _trouble(row: Row) -> list[str]:
+    """What somebody has to know of the models beyond their accuracy."""
+    found = []
+    for result in row.results:
+        where = f"{row.task.name}, {result.quantizer}:"
+        if result.wrong:
+            found.append(f"{where} {result.wrong}")
+        if result.partitions not in (None, 1) or result.on_cpu:
+            left = ", ".join(f"{node} ({why})" for node, why in result.on_cpu.items()) or "nothing"
+            found.append(f"{where} {result.partitions} partitions; on the CPU: {left}")
+    return found
+
+
+def _table(rows: Sequence[Sequence[str]], texts: int) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "|" + "---|" * texts + "---:|" * (len(rows[0]) - texts))
+    return "\n".join(lines)
+
+
+def missed(rows: Sequence[Row], preset: str) -> list[str]:
+    """The demands on a preset that are not met, a line each."""
+    return [line for row in rows for line in _missed(row, preset)]
+
+
+def _missed(row: Row, preset: str) -> Iterator[str]:
+    own, given = row.find(preset), row.find("float")
+    others = [found for name in CALIBRATORS if (found := row.find(f"ORT {name}"))]
+    others = [other for other in others if other.scores]
+    if own is None or given is None:
+        return
+    for figure in row.task.figures:
+        what, score = f"{row.task.name}, {figure.name}:", own.scores.get(figure.name, -math.inf)
+        wanted = given.scores[figure.name]
+        if figure.allowed is not None and score < wanted - figure.allowed:
+            yield f"{what} {score:.2f}, float has {wanted:.2f}"
+        best = max(others, key=lambda other: other.scores[figure.name], default=None)
+        if best and score < best.scores[figure.name]:
+            yield f"{what} {score:.2f}, {best.quantizer} has {best.scores[figure.name]:.2f}"
+    best = min(others, key=lambda other: other.noise, default=None)
+    if best and not own.noise <= best.noise:
+        yield f"{row.task.name}: {own.snr:.1f} dB, {best.quantizer} has {best.snr:.1f} dB"
+
+
+def to_json(rows: Sequence[Row]) -> str:
+    """Everything that was measured."""
+    entries = [
+        {"task": row.task.name, "results": [asdict(one) | {"snr": one.snr} for one in row.results]}
+        for row in rows
+    ]
+    return json.dumps(entries, indent=1) + "\n"
+
+
+def write(page: Path, text: str) -> None:
+    """Put `text` between the markers of a page."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found:
+        raise ValueError(f"{page}: expected the lines {BEGIN!r} and {END!r}")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
