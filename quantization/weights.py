@@ -63,6 +63,26 @@ class Layer:
         return math.prod(self.dims[:-2])
 
     @property
+    def input_channels(self) -> int:
+        """How many channels it reads."""
+        match self.node.op_type:
+            case "Conv":
+                return self.dims[1] * self.groups
+            case "ConvTranspose":
+                return self.dims[0]
+        return self.dims[-1] if self._is_transposed else self.dims[-2]
+
+    @property
+    def output_channels(self) -> int:
+        """How many channels it computes."""
+        match self.node.op_type:
+            case "Conv":
+                return self.dims[0]
+            case "ConvTranspose":
+                return self.dims[1] * self.groups
+        return self.dims[-2] if self._is_transposed else self.dims[-1]
+
+    @property
     def takes_bias(self) -> bool:
         """Whether it has a constant bias, or none where it could have one."""
         absent = len(self.node.input) < 3 or not self.node.input[2]
@@ -140,26 +160,25 @@ def _layers(graph: onnx.GraphProto, constants: dict[str, onnx.TensorProto]) -> I
         if node.input[0] in constants or 0 in weight.dims:
             continue
         dims = tuple(weight.dims)
-        axis, channels = _output_channels(node, dims)
+        layer = Layer(node, weight.name, dims, "", _axis_of_scales(node, dims))
         bias = constants.get(node.input[2]) if len(node.input) > 2 else None
-        fits = bias is not None and math.prod(bias.dims) == channels == ([*bias.dims] or [1])[-1]
-        yield Layer(node, weight.name, dims, bias.name if bias is not None and fits else "", axis)
+        lengths = set() if bias is None else {math.prod(bias.dims), ([*bias.dims] or [1])[-1]}
+        if bias is not None and lengths == {layer.output_channels}:
+            layer = replace(layer, bias=bias.name)
+        yield layer
 
 
-def _output_channels(node: onnx.NodeProto, dims: tuple[int, ...]) -> tuple[int | None, int]:
-    """The axis of scales, if any, and how many output channels there are."""
+def _axis_of_scales(node: onnx.NodeProto, dims: tuple[int, ...]) -> int | None:
     match node.op_type:
         case "Conv":
-            return 0, dims[0]
+            return 0
         case "ConvTranspose":
             group = attribute(node, "group", 1)
             depthwise = group == dims[0] and dims[1] == 1
-            axis = 0 if depthwise and group > 1 else 1 if group == 1 else None
-            return axis, group * dims[1]
+            return 1 if group == 1 else 0 if depthwise else None
         case "Gemm":
-            axis = 0 if attribute(node, "transB", 0) else 1
-            return axis, dims[axis]
-    return 1 if len(dims) == 2 else None, dims[-1]
+            return 0 if attribute(node, "transB", 0) else 1
+    return 1 if len(dims) == 2 else None
 
 
 def weights_of(model: onnx.ModelProto, names: set[str]) -> dict[str, Floats]:
