@@ -15,22 +15,28 @@ from furiosa_ep.quantization.editor import (
     get_pure_input_names,
 )
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.images import PREPROCESSING, Preprocessing
 from furiosa_ep.quantization.presets import PRESETS, Preset
 from furiosa_ep.quantization.quantizer import calibrate, quantize_model
 from furiosa_ep.quantization.ranges import Range, load_ranges, merge_ranges, save_ranges
+from furiosa_ep.quantization.readers import ImageFolder, batched
 from furiosa_ep.quantization.samples import CalibrationData
 from furiosa_ep.quantization.sdk import CalibrationMethod, Calibrator, quantize
 
 __all__ = [
+    "PREPROCESSING",
     "PRESETS",
     "CalibrationData",
     "CalibrationMethod",
     "Calibrator",
+    "ImageFolder",
     "ModelEditor",
+    "Preprocessing",
     "Preset",
     "QuantizationError",
     "Range",
     "TensorType",
+    "batched",
     "calibrate",
     "get_output_names",
     "get_pure_input_names",

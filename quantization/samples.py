@@ -50,7 +50,7 @@ class Samples:
     ) -> None:
         """Samples for these inputs of a model; the first `limit` of them if that is given."""
         self._data, self._inputs, self._limit = data, inputs, limit
-        self._spool = _Spool(feeds(data, inputs), inputs) if _passes_once(data) else None
+        self._spool = _Spool(feeds(data, inputs), inputs) if passes_once(data) else None
 
     def __iter__(self) -> Iterator[Feed]:
         found = feeds(self._data, self._inputs) if self._spool is None else iter(self._spool)
@@ -80,7 +80,7 @@ def feeds(
         QuantizationError: where a sample does not fit the inputs.
     """
     names = [value.name for value in inputs]
-    for number, item in enumerate(_items(data), first):
+    for number, item in enumerate(items(data), first):
         if not isinstance(item, Mapping):
             if len(names) != 1:
                 raise QuantizationError(
@@ -97,6 +97,28 @@ def feeds(
             value.name: _fitting(item[value.name], value, f"calibration sample {number}")
             for value in inputs
         }
+
+
+def items(data: CalibrationData) -> Iterator[npt.ArrayLike | Mapping[str, npt.ArrayLike]]:
+    """The samples as they are given.
+
+    Raises:
+        QuantizationError: for what holds no samples.
+    """
+    if isinstance(data, DataReader):
+        return iter(data.get_next, None)
+    if not isinstance(data, str | bytes | Mapping):
+        with contextlib.suppress(TypeError):
+            return iter(data)
+    raise QuantizationError(
+        f"calibration data of type {type(data).__name__}: expected samples in a list, an iterator "
+        "or a data reader; each is an array or a dict from input name to array"
+    )
+
+
+def passes_once(data: CalibrationData) -> bool:
+    """Whether the samples can be iterated over but once."""
+    return isinstance(data, DataReader | Iterator)
 
 
 class _Spool:
@@ -135,22 +157,6 @@ class _Spool:
 def _restored(array: Array, dtype: np.dtype[Any]) -> Array:
     """An array from a file, in which strings have a length and bfloat16 is raw bytes."""
     return array.astype(dtype) if dtype.kind == "O" else array.view(dtype)
-
-
-def _items(data: CalibrationData) -> Iterator[npt.ArrayLike | Mapping[str, npt.ArrayLike]]:
-    if isinstance(data, DataReader):
-        return iter(data.get_next, None)
-    if not isinstance(data, str | bytes | Mapping):
-        with contextlib.suppress(TypeError):
-            return iter(data)
-    raise QuantizationError(
-        f"calibration data of type {type(data).__name__}: expected samples in a list, an iterator "
-        "or a data reader; each is an array or a dict from input name to array"
-    )
-
-
-def _passes_once(data: CalibrationData) -> bool:
-    return isinstance(data, DataReader | Iterator)
 
 
 def _dtype(value: onnx.ValueInfoProto) -> np.dtype[Any]:

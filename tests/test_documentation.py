@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from furiosa_ep.cli.main import main
 from furiosa_ep.cli.selftest import tiny_model
@@ -46,6 +47,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     model.graph.output.append(label)
     onnx.save(model, tmp_path / "model.onnx")
     onnx.save(_float_model(), tmp_path / "float_model.onnx")
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (12, 9), "teal").save(tmp_path / "photos" / "1.png")
     np.savez(tmp_path / "inputs.npz", x=np.ones((1, 3, 8, 8), np.float32))
     (tmp_path / "samples").mkdir()
     for number, sample in enumerate(np.random.default_rng(0).normal(size=(4, 3, 8, 8))):
