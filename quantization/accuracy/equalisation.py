@@ -8,7 +8,7 @@ that have scales of their own for each output channel: such scales take up all t
 so that the activations are made alike instead of the weights that compute them.
 
 All factors are powers of two. Products and sums then are those of before with other exponents, and
-the results are the same to the last bit. Channels become alike within a factor of two, half a bit.
+the results are the same to the last bit.
 """
 
 from collections.abc import Mapping
@@ -27,14 +27,18 @@ from furiosa_ep.quantization.accuracy.scale_sets import (
     scale_sets,
 )
 from furiosa_ep.quantization.optimize.editing import EditableGraph
-from furiosa_ep.quantization.weights import Floats, Layer
+from furiosa_ep.quantization.weights import LIMIT, Floats, Layer
 
 Logs = npt.NDArray[np.float64]
 
-MAX_EXPONENT = 16
-"""No channel is scaled by more than 2^16, nor by less than its inverse."""
-_ROUNDS = 200
-_SETTLED = 1e-3
+HEADROOM = 1.0
+"""Channels are raised up to a bit below the largest one: what samples do not show of them is
+then no more likely to be clipped than what they do not show of that one."""
+_MOST = 16
+"""No channel is raised by more bits."""
+_ROUNDS = 100
+_PEAK = 4.0
+"""How many times its root mean square the greatest magnitude of a channel is taken to be."""
 
 
 def channel_axes(model: onnx.ModelProto) -> dict[str, int]:
@@ -50,12 +54,13 @@ def equalize(model: onnx.ModelProto, maxima: Mapping[str, Floats] | None = None)
     """The same function with channels that are more alike; the given model is left as it is.
 
     `maxima` has the greatest magnitudes of the channels of values (`channel_axes`), as measured on
-    samples; other values are left out of account. Without it, the weights of a channel are taken
-    for its magnitude, which is rough.
+    samples; values that it does not name stay as they are. Without it, the greatest weights of a
+    channel are taken for its magnitude, which is rough.
 
-    A channel that only depthwise layers read becomes as large as the largest one. Where others
-    read it, their weights for it become smaller beside those for other channels, and the factor is
-    a compromise: the geometric mean of what the value needs and what the weights need.
+    Small channels are raised, so that no range changes but that of weights. A channel that only
+    depthwise layers read is raised as far as there is room. Where others read it, their weights for
+    it become smaller beside those for other channels, and the factor is the one with which the
+    noise of the activation and that of the weights are least together.
     """
     graph, sets = scale_sets(model)
     scaled = sets.layers()
@@ -70,7 +75,7 @@ def equalize(model: onnx.ModelProto, maxima: Mapping[str, Floats] | None = None)
         if name in maxima
     ]
     weights = [_Weights.of(graph, one) for one in scaled]
-    with np.errstate(invalid="ignore"):  # channels of nothing but zeros have no wishes
+    with np.errstate(invalid="ignore"):  # channels of nothing but zeros
         exponents = _exponents(sets.count, values, weights)
     if not exponents.any():
         return model
@@ -92,65 +97,88 @@ class _Value:
 
 @dataclass(frozen=True)
 class _Weights:
-    """Magnitudes of a layer's weights: [groups, outputs of a group, inputs of a group]."""
+    """A layer's weights: [groups, outputs of a group, inputs of a group]."""
 
     inputs: Sets
     """[groups, 1, inputs of a group]."""
     outputs: Sets
     """[groups, outputs of a group, 1]."""
-    logs: Logs
+    largest: Logs
+    """The logarithm of the greatest magnitude for each input."""
+    squares: Logs
+    """The logarithm of the sum of squares for each input."""
     has_scales: bool
     """Whether each output channel has a scale."""
 
     @classmethod
     def of(cls, graph: EditableGraph, scaled: ScaledLayer) -> "_Weights":
         layer = scaled.layer
-        rows = layer.rows(_constant(graph, layer.weight))
+        rows = layer.rows(_constant(graph, layer.weight)).astype(np.float64)
         groups, outputs, _ = rows.shape
-        by_input = np.abs(rows).reshape(groups, outputs, layer.input_channels // groups, -1).max(3)
+        by_input = np.abs(rows).reshape(groups, outputs, layer.input_channels // groups, -1)
         return cls(
             scaled.inputs.reshape(groups, 1, -1),
             scaled.outputs.reshape(groups, outputs, 1),
-            _log2(by_input),
+            _log2(by_input.max(3)),
+            _log2((by_input**2).sum(3)),
             layer.axis is not None,
         )
 
 
-def _exponents(count: int, values: list[_Value], weights: list[_Weights]) -> npt.NDArray[np.intp]:
-    """The exponent of the factor of each set.
-
-    Each value wants its channels to be as large as they are in the mean (of logarithms). So do the
-    weights of a layer for its input channels, each as large as its share of the output that it
-    matters most to, and the weights of all outputs where these have one scale. The sum of the
-    squares of what is left of these wishes is least.
-    """
+def _exponents(count: int, values: list[_Value], weights: list[_Weights]) -> Logs:
+    """By how many bits each set is raised, found in rounds: weights that shrink make room."""
+    peaks = np.full(count, -np.inf)
+    for value in values:
+        np.maximum.at(peaks, value.sets, value.logs)
     exponents = np.zeros(count)
     for _ in range(_ROUNDS):
-        total, wishes = np.zeros(count), np.zeros(count)
-
-        def wish(sets: Sets, logs: Logs, sign: int, total: Logs, wishes: Logs) -> None:
-            known = np.isfinite(logs)
-            if known.any():
-                np.add.at(total, sets[known], sign * (logs[known] - logs[known].mean()))
-                np.add.at(wishes, sets[known], 1)
-
-        for value in values:
-            wish(value.sets, value.logs + exponents[value.sets], -1, total, wishes)
-        for one in weights:
-            logs = one.logs + exponents[one.outputs] - exponents[one.inputs]
-            if one.has_scales:
-                logs = logs - logs.max(2, keepdims=True)
-            else:
-                wish(one.outputs[:, :, 0], logs.max(2), -1, total, wishes)
-            if one.inputs.shape[2] > 1 or not one.has_scales:
-                wish(one.inputs[:, 0], logs.max(1), 1, total, wishes)
-        total[FIXED] = 0
-        change = total / np.maximum(wishes, 1)
-        exponents += change
-        if np.abs(change).max(initial=0) < _SETTLED:
+        room = np.minimum(_room(exponents, values, weights), _MOST - exponents)
+        step = np.floor(np.minimum(room, _balance(exponents, peaks, weights)))
+        step[[FIXED]] = 0
+        step = np.where(np.isfinite(step), np.maximum(step, 0), 0)
+        if not step.any():
             break
-    # Halves all go up, so that differences of whole numbers stay.
-    return np.floor(exponents + 0.5).clip(-MAX_EXPONENT, MAX_EXPONENT).astype(np.intp)
+        exponents += step
+    return exponents
+
+
+def _room(exponents: Logs, values: list[_Value], weights: list[_Weights]) -> Logs:
+    """How far sets can be raised before any of their values needs a wider range; -inf: unknown."""
+    room = np.full(exponents.shape, np.inf)
+    seen = np.zeros(exponents.shape, bool)
+    for value in values:
+        logs = value.logs + exponents[value.sets]
+        np.minimum.at(room, value.sets, logs.max(initial=-np.inf) - HEADROOM - logs)
+        seen[value.sets] = True
+    for one in weights:
+        if not one.has_scales:
+            logs = (one.largest + exponents[one.outputs] - exponents[one.inputs]).max(2)
+            np.minimum.at(room, one.outputs[:, :, 0], logs.max() - logs)
+    return np.where(seen, room, -np.inf)
+
+
+def _balance(exponents: Logs, peaks: Logs, weights: list[_Weights]) -> Logs:
+    """How far to raise sets until the noise of activations is that of the weights that read them.
+
+    Both as shares of the power of the outputs. A factor f divides the power of one by f^2 and
+    multiplies that of the other by f^2.
+    """
+    by_values, by_weights = np.zeros(exponents.shape), np.zeros(exponents.shape)
+    for one in weights:
+        logs = peaks[one.inputs] + exponents[one.inputs]
+        logs = np.where(np.isfinite(logs), logs, -np.inf)
+        largest = one.largest - exponents[one.inputs]
+        largest = largest.max(2, keepdims=True) if one.has_scales else largest.max(keepdims=True)
+        squares = np.exp2(one.squares - 2 * exponents[one.inputs])
+        power = np.exp2(2 * logs) / _PEAK**2
+        outputs = (squares * power).sum(2, keepdims=True)
+        shares = np.divide(1, outputs, out=np.zeros_like(outputs), where=outputs > 0)
+        steps = np.exp2(2 * logs.max()) / 255**2
+        np.add.at(by_values, one.inputs[:, 0], (squares * shares).sum(1) * steps)
+        if one.inputs.shape[2] > 1 or not one.has_scales:
+            noise = (np.exp2(2 * largest) / LIMIT**2 * shares).sum(1)
+            np.add.at(by_weights, one.inputs[:, 0], noise * power[:, 0])
+    return (_log2(by_values) - _log2(by_weights)) / 4
 
 
 def _channels(graph: EditableGraph, sets: ScaleSets) -> dict[str, tuple[int, Sets]]:
