@@ -88,7 +88,7 @@ class Layer:
         absent = len(self.node.input) < 3 or not self.node.input[2]
         return bool(self.bias) or (absent and self.node.op_type != "MatMul")
 
-    def rows(self, weight: Floats) -> Floats:
+    def rows(self, weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The weights as [groups, output channels of a group, inputs of each].
 
         Scales along `axis` and biases are in the order of the first two together.
@@ -103,7 +103,7 @@ class Layer:
         stack = weight.reshape(groups, *self.dims[-2:])
         return stack if self._is_transposed else stack.swapaxes(1, 2)
 
-    def from_rows(self, rows: Floats) -> Floats:
+    def from_rows(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The weights whose `rows` are given."""
         groups = self.groups
         if self.node.op_type == "ConvTranspose":

@@ -1,19 +1,46 @@
 """What the accuracy methods need to know of activations, gathered while samples pass by."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
+from furiosa_ep.quantization.accuracy.patches import has_patches, patches
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.ranges import Range
 from furiosa_ep.quantization.samples import Array, Feed
-from furiosa_ep.quantization.weights import Floats
+from furiosa_ep.quantization.weights import Floats, Layer
 
 SAMPLES = 64
 """So many samples tell enough of means and products."""
+POSITIONS = 256
+"""Of each sample, so many output positions of a layer are looked at."""
+MAX_DEPTH = 8192
+"""Products of inputs are gathered up to so many inputs of an output channel."""
+_AT_A_TIME = 1 << 26
+"""So many products are in memory at a time; there are more passes over the samples for more."""
+_STEPS = 255
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """What the output channels of a layer see: [groups, depth], means over output positions."""
+
+    mean: Floats
+    square: Floats
+    """Of the squares."""
+    product: Floats | None
+    """Of the products of any two inputs, [groups, depth, depth]; None where these are too many."""
+    shift: Floats
+    """By how much the input's range and its 8 bits change the mean."""
+    noise: float
+    """The variance that its 8 bits add: a twelfth of the square of a step."""
 
 
 def channel_maxima(
@@ -40,6 +67,108 @@ def channel_maxima(
             others = tuple(i for i in range(array.ndim) if i != axis)
             peaks = np.maximum(array.max(others), -array.min(others))
             found[name] = np.maximum(found[name], peaks) if name in found else peaks
+    return found
+
+
+def layer_statistics(
+    model: onnx.ModelProto,
+    layers: Sequence[Layer],
+    samples: Iterable[Feed],
+    ranges: Mapping[str, Range] | None = None,
+    *,
+    limit: int = SAMPLES,
+    positions: int = POSITIONS,
+) -> Iterator[tuple[Layer, LayerStatistics]]:
+    """Layer by layer, what its outputs see, over at most `limit` samples.
+
+    The model runs on the samples more than once where the products of all layers are too many at
+    a time, so samples must be iterable again. `ranges` are those of the layers' inputs; without
+    one, an input is taken to be exact. Layers are left out that share weights with others, are no
+    images or rows, or see nothing.
+
+    Raises:
+        QuantizationError: where the model does not take a sample.
+    """
+    shared = Counter(layer.weight for layer in layers)
+    usable = [layer for layer in layers if has_patches(layer) and shared[layer.weight] == 1]
+    for part in _parts(usable):
+        sums = {layer.output: _Sums(layer, (ranges or {}).get(layer.input)) for layer in part}
+        inputs = list(dict.fromkeys(layer.input for layer in part))
+        for number, arrays in enumerate(_runs(model, inputs, samples, limit)):
+            for layer in part:
+                random = np.random.default_rng(number)
+                sums[layer.output].add(patches(layer, arrays[layer.input], positions, random))
+        for layer in part:
+            found = sums.pop(layer.output).means()
+            if found is not None:
+                yield layer, found
+
+
+def _depth(layer: Layer) -> int:
+    return int(np.prod(layer.dims)) // layer.output_channels
+
+
+def _parts(layers: Sequence[Layer]) -> Iterator[list[Layer]]:
+    """Layers whose products are in memory together."""
+    part: list[Layer] = []
+    size = 0
+    for layer in layers:
+        depth = _depth(layer)
+        own = layer.groups * depth**2 if depth <= MAX_DEPTH else 0
+        if part and size + own > _AT_A_TIME:
+            yield part
+            part, size = [], 0
+        part.append(layer)
+        size += own
+    if part:
+        yield part
+
+
+class _Sums:
+    """Sums over the positions of the samples so far."""
+
+    def __init__(self, layer: Layer, limits: Range | None) -> None:
+        dims, self._limits = (layer.groups, _depth(layer)), limits
+        self._count = 0
+        self._sum, self._squares, self._shift = (np.zeros(dims) for _ in range(3))
+        has_products = dims[1] <= MAX_DEPTH
+        self._products = np.zeros((*dims, dims[1]), np.float32) if has_products else None
+
+    def add(self, rows: Floats) -> None:
+        self._count += rows.shape[1]
+        self._sum += rows.sum(1, np.float64)
+        self._squares += np.square(rows, dtype=np.float64).sum(1)
+        if self._limits is not None:
+            self._shift += (quantized(rows, self._limits) - rows).sum(1, np.float64)
+        if self._products is not None:
+            self._products += rows.swapaxes(1, 2) @ rows
+
+    def means(self) -> LayerStatistics | None:
+        if not self._count or not np.isfinite(self._squares).all():
+            return None
+        products = self._products
+        step = 0.0 if self._limits is None else step_of(self._limits)
+        return LayerStatistics(
+            self._sum / self._count,
+            self._squares / self._count,
+            None if products is None else products / np.float32(self._count),
+            self._shift / self._count,
+            step**2 / 12,
+        )
+
+
+def step_of(limits: Range) -> float:
+    """The step between neighbours among the 256 numbers of a range."""
+    return (limits.high - limits.low) / _STEPS
+
+
+def quantized(x: Floats, limits: Range) -> npt.NDArray[np.float32]:
+    """What 8 bits tell of numbers."""
+    step = np.float32(step_of(limits))
+    if not step > 0:
+        return np.zeros_like(x, np.float32)
+    zero = np.rint(-limits.low / step)
+    found: npt.NDArray[np.float32] = (np.clip(np.rint(x / step) + zero, 0, _STEPS) - zero) * step
     return found
 
 
