@@ -7,25 +7,52 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.accuracy.measure import Measured, Row
-from benchmarks.accuracy.quantizers import CALIBRATORS
+from benchmarks.accuracy.quantizers import CALIBRATORS, PLAIN
 from benchmarks.accuracy.tasks import Figure
 
 BEGIN = "<!-- Written by `python -m benchmarks.accuracy --write`. -->"
+HARD_BAR = 0.1
+"""The share of min-max's noise that a preset may have in a hard case."""
+PLAINS = ("ORT MinMax", PLAIN)
 END = "<!-- End of what benchmarks.accuracy writes. -->"
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """Accuracy and placement in Markdown."""
-    names = list(dict.fromkeys(result.quantizer for row in rows for result in row.results))
+    """Accuracy on trained models, what hard cases lose, and what is wrong, in Markdown."""
+    hard = [row for row in rows if row.task.hard]
+    trained = [row for row in rows if not row.task.hard]
+    found = [table(of) for table, of in ((_trained, trained), (_hard, hard)) if of]
+    if trouble := [line for row in rows for line in _trouble(row)]:
+        found.append("\n".join(f"- {line}" for line in trouble))
+    return "\n\n".join(found)
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(result.quantizer for row in rows for result in row.results))
+
+
+def _trained(rows: Sequence[Row]) -> str:
+    names = _names(rows)
     lines = [["task", "figure", *names]]
     for row in rows:
         for number, figure in enumerate(row.task.figures):
             cells = [_cell(row.find(name), figure, number == 0) for name in names]
             lines.append(["" if number else row.task.name, figure.name, *cells])
-    text = _table(lines, 2)
-    if trouble := [line for row in rows for line in _trouble(row)]:
-        text += "\n\n" + "\n".join(f"- {line}" for line in trouble)
-    return text
+    return _table(lines, 2)
+
+
+def _hard(rows: Sequence[Row]) -> str:
+    names = [name for name in _names(rows) if name != "float"]
+    lines = [["hard case, noise of the outputs", *names]]
+    for row in rows:
+        found = {name: result for name in names if (result := row.find(name))}
+        plain = found[PLAIN].noise if PLAIN in found else math.nan
+        cells = [f"{result.noise:.2g}" for result in found.values()]
+        for number, (name, result) in enumerate(found.items()):
+            if name not in PLAINS and result.noise:
+                cells[number] += f" (1/{plain / result.noise:.0f})"
+        lines.append([row.task.name, *cells])
+    return _table(lines, 1)
 
 
 def _cell(result: Measured | None, figure: Figure, first: bool) -> str:
@@ -66,6 +93,12 @@ def _missed(row: Row, preset: str) -> Iterator[str]:
     others = [found for name in CALIBRATORS if (found := row.find(f"ORT {name}"))]
     others = [other for other in others if other.scores]
     if own is None or given is None:
+        return
+    if row.task.hard:
+        for other in filter(None, map(row.find, PLAINS)):
+            if not own.noise <= other.noise * HARD_BAR:
+                times = other.noise / own.noise
+                yield f"{row.task.name}: {times:.1f} times less noise than {other.quantizer}"
         return
     for figure in row.task.figures:
         what, score = f"{row.task.name}, {figure.name}:", own.scores.get(figure.name, -math.inf)

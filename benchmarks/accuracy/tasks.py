@@ -39,6 +39,8 @@ class Task:
     test: Callable[[], Iterable[Feed]]
     parts: Callable[[Outputs], Sequence[Array]] = list
     """What the noise is measured of, each relative to its own power."""
+    hard: bool = False
+    """Whether it is made to be hard, and judged by how much more min-max loses."""
 
 
 def noise(task: Task, outputs: Outputs, reference: Outputs) -> float:
