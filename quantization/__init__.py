@@ -1,10 +1,10 @@
 """Turn a float model into a QDQ model that the NPU takes.
 
-`quantize_model` is the one call that most programs need. It prepares the model, finds the ranges of
-its activations with a calibrator, built in or a plugin's, and leaves the insertion of
-QuantizeLinear and DequantizeLinear to ONNX Runtime (``onnxruntime.quantization``). `calibrate`
-finds the ranges alone, to be kept, edited and used again. `Calibrator`, `quantize` and
-`ModelEditor` are what programs that were written for the Furiosa SDK know.
+`quantize_model` is the one call that most programs need. It prepares the model, asks the
+partitioner what the NPU takes, finds the ranges of activations with a calibrator, built in or a
+plugin's, and inserts QuantizeLinear and DequantizeLinear. `calibrate` finds the ranges alone, to be
+kept, edited and used again. `Calibrator`, `quantize` and `ModelEditor` are what programs that were
+written for the Furiosa SDK know.
 """
 
 from furiosa_ep.quantization.calibrators import percentile

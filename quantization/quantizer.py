@@ -1,7 +1,7 @@
 """`quantize_model`: a float model and some data in, a QDQ model out; `calibrate`: the ranges."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 
@@ -9,12 +9,22 @@ from furiosa_ep.partitioner.descriptors import Calibrator
 from furiosa_ep.quantization.calibration import Calibration, find_calibrator
 from furiosa_ep.quantization.editor import borders, convert_borders
 from furiosa_ep.quantization.errors import QuantizationError
-from furiosa_ep.quantization.insertion import insert_qdq, quantized_values
+from furiosa_ep.quantization.insertion import insert_qdq
 from furiosa_ep.quantization.loading import ModelLike
+from furiosa_ep.quantization.parameters import (
+    far_apart_at_the_end,
+    parameters_of,
+    value_ranges,
+)
 from furiosa_ep.quantization.prepare import prepare_model
 from furiosa_ep.quantization.presets import Preset, find_preset
 from furiosa_ep.quantization.ranges import Range, check_ranges
 from furiosa_ep.quantization.samples import CalibrationData
+from furiosa_ep.quantization.scheme import Scheme
+from furiosa_ep.quantization.units import find_scheme
+from furiosa_ep.quantization.weights import quantize_weights
+
+_log = logging.getLogger(__name__)
 
 
 def quantize_model(
@@ -23,6 +33,7 @@ def quantize_model(
     preset: str | Preset = "default",
     *,
     ranges: Mapping[str, Sequence[float]] | None = None,
+    keep_float: Iterable[str] = (),
 ) -> onnx.ModelProto:
     """Return `model` as a QDQ model: 8-bit activations, int8 weights, int32 biases.
 
@@ -32,34 +43,48 @@ def quantize_model(
     CalibrationDataReader works too. `preset` is a name in `PRESETS` or a `Preset`:
     "default" is uint8 activations that reach from the smallest to the largest value seen, and int8
     weights per output channel. `ranges`, such as `calibrate` finds, are taken as they are; data
-    are needed only for values that they do not name.
+    are needed only for values that they do not name. `keep_float` names nodes that are not
+    quantized, by their names or those of their outputs, or by patterns of them (`fnmatch`).
+
+    What the NPU does not take is left in float, too.
 
     Raises `QuantizationError` for a model that cannot be read or is quantized already, for data
     that does not fit the inputs, for neither data nor range of a value, for ranges of values that
-    the model does not have or quantize, and where a calibrator fails.
+    the model does not have or quantize, for patterns of no node, and where a calibrator fails.
     """
+    if isinstance(keep_float, str):
+        keep_float = (keep_float,)
     prepared = prepare_model(model)
+    scheme = find_scheme(prepared)
+    scheme = scheme.without(scheme.matching(keep_float), "kept in float as asked")
     given = check_ranges(ranges or {})
-    if unknown := given.keys() - calibrated_values(prepared):
-        raise QuantizationError(
-            f"ranges of {', '.join(sorted(unknown))}: the model quantizes no values of these names"
-        )
-    return quantize_prepared(prepared, data, find_preset(preset), given)
+    _check_names(scheme, given)
+    return quantize_scheme(scheme, data, find_preset(preset), given)
 
 
-def quantize_prepared(
-    prepared: onnx.ModelProto, data: CalibrationData, preset: Preset, given: Mapping[str, Range]
+def quantize_scheme(
+    scheme: Scheme, data: CalibrationData, preset: Preset, given: Mapping[str, Range]
 ) -> onnx.ModelProto:
-    """`quantize_model` for a model that has been prepared."""
-    noted = borders(prepared)
+    """`quantize_model` for a scheme. Ranges that nothing needs are left out of account."""
+    noted = borders(scheme.model)
     found = {**given, **{name: border.range for name, border in noted.items() if border.range}}
-    missing = [name for name in calibrated_values(prepared) if name not in found]
+    missing = [name for name in calibrated_values(scheme) if name not in found]
     if missing or not found:
-        found |= _find_ranges(prepared, missing, data, preset.calibration)
-    quantized = insert_qdq(prepared, found, preset)
-    _restore_metadata(quantized, prepared)
-    convert_borders(quantized, noted, found)
-    logging.getLogger(__name__).debug("quantized %d activations, %s", len(found), preset)
+        found |= _find_ranges(scheme, missing, data, preset.calibration)
+    scheme = scheme.without(
+        far_apart_at_the_end(scheme, found),
+        "it joins values whose ranges are far apart, and only outputs follow",
+    )
+    ranges = value_ranges(scheme, found)
+    quantized = insert_qdq(
+        scheme,
+        {name: parameters_of(one, preset.activation) for name, one in ranges.items()},
+        quantize_weights(scheme.model, per_channel=preset.per_channel),
+    )
+    convert_borders(quantized, noted, {**found, **ranges})
+    for position, reason in sorted(scheme.in_float.items()):
+        _log.info("%s stays in float: %s", scheme.label(position), reason)
+    _log.debug("quantized %d values in %d units, %s", len(ranges), len(scheme.units), preset)
     return quantized
 
 
@@ -72,27 +97,35 @@ def calibrate(
 
     Raises `QuantizationError` like `quantize_model`.
     """
-    prepared = prepare_model(model)
-    return _find_ranges(prepared, calibrated_values(prepared), data, calibration)
+    scheme = find_scheme(prepare_model(model))
+    return _find_ranges(scheme, calibrated_values(scheme), data, calibration)
 
 
-def calibrated_values(prepared: onnx.ModelProto) -> list[str]:
-    """The values of a prepared model that need ranges."""
-    return list(dict.fromkeys([*quantized_values(prepared), *borders(prepared)]))
+def calibrated_values(scheme: Scheme) -> list[str]:
+    """The values that need ranges."""
+    return list(dict.fromkeys([*scheme.calibrated, *borders(scheme.model)]))
 
 
 def _find_ranges(
-    prepared: onnx.ModelProto,
+    scheme: Scheme,
     values: Sequence[str],
     data: CalibrationData,
     calibration: str | Calibrator,
 ) -> dict[str, Range]:
-    run = Calibration(prepared, values, find_calibrator(calibration))
+    run = Calibration(scheme.model, values, find_calibrator(calibration))
     run.collect(data, "Calibrating")
     return run.ranges()
 
 
-def _restore_metadata(quantized: onnx.ModelProto, prepared: onnx.ModelProto) -> None:
-    """Programs look for metadata (the character list of an OCR model), so it has to survive."""
-    present = {entry.key for entry in quantized.metadata_props}
-    quantized.metadata_props.extend(e for e in prepared.metadata_props if e.key not in present)
+def _check_names(scheme: Scheme, given: Mapping[str, Range]) -> None:
+    for name in given:
+        if name not in scheme.sources:
+            raise QuantizationError(
+                f"the range of {name!r}: the model quantizes no value of this name"
+            )
+        source = scheme.sources[name]
+        if source != name:
+            raise QuantizationError(
+                f"the range of {name!r}: it has the parameters of {source!r}, whose numbers are "
+                "moved there; give the range of that"
+            )

@@ -13,9 +13,10 @@ from furiosa_ep.quantization.editor import get_pure_input_names
 from furiosa_ep.quantization.errors import QuantizationError
 from furiosa_ep.quantization.prepare import prepare_model
 from furiosa_ep.quantization.presets import Preset
-from furiosa_ep.quantization.quantizer import calibrated_values, quantize_prepared
+from furiosa_ep.quantization.quantizer import calibrated_values, quantize_scheme
 from furiosa_ep.quantization.ranges import check_ranges
 from furiosa_ep.quantization.samples import Feed
+from furiosa_ep.quantization.units import find_scheme
 
 
 class CalibrationMethod(IntEnum):
@@ -65,9 +66,9 @@ class Calibrator:
             calibrator = find_calibrator(_NAMES[method])
         else:
             calibrator = percentile(percentage, method is CalibrationMethod.PERCENTILE_SYM)
-        prepared = prepare_model(model)
-        self._inputs = get_pure_input_names(prepared)
-        self._calibration = Calibration(prepared, calibrated_values(prepared), calibrator)
+        scheme = find_scheme(prepare_model(model))
+        self._inputs = get_pure_input_names(scheme.model)
+        self._calibration = Calibration(scheme.model, calibrated_values(scheme), calibrator)
 
     def collect_data(
         self, calibration_dataset: Iterable[Sequence[npt.NDArray[np.generic]]]
@@ -113,6 +114,6 @@ def quantize(model: onnx.ModelProto | bytes, ranges: Mapping[str, Sequence[float
     Raises `QuantizationError` for a model that cannot be read or is quantized already, and for a
     range that is missing or none.
     """
-    prepared = prepare_model(model)
-    known = {name: ranges[name] for name in calibrated_values(prepared) if name in ranges}
-    return bytes(quantize_prepared(prepared, (), Preset(), check_ranges(known)).SerializeToString())
+    scheme = find_scheme(prepare_model(model))
+    known = {name: ranges[name] for name in calibrated_values(scheme) if name in ranges}
+    return bytes(quantize_scheme(scheme, (), Preset(), check_ranges(known)).SerializeToString())

@@ -30,12 +30,12 @@ def join_clips(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     graph = EditableGraph(model)
     for node in graph.nodes(*OPERATORS):
-        found = _limits(graph, node)
+        found = limits_of(graph, node)
         if found is None:
             continue
         x, limits = found
         before = graph.producer(x, *OPERATORS)
-        inner = _limits(graph, before) if before is not None else None
+        inner = limits_of(graph, before) if before is not None else None
         if before is not None and inner is not None and graph.sole_reader(x) is node:
             x, limits = inner[0], Limits(limits.clip(inner[1].low), limits.clip(inner[1].high))
             graph.replace([before, node], _clip(graph, node, x, limits))
@@ -44,7 +44,7 @@ def join_clips(model: onnx.ModelProto) -> onnx.ModelProto:
     return graph.model()
 
 
-def _limits(graph: EditableGraph, node: onnx.NodeProto) -> tuple[str, Limits] | None:
+def limits_of(graph: EditableGraph, node: onnx.NodeProto) -> tuple[str, Limits] | None:
     """What a node limits, and how; None where it does something else."""
     if graph.dtype(node.output[0]) not in FLOAT_TYPES:
         return None
