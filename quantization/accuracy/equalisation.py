@@ -47,7 +47,7 @@ def channel_axes(model: onnx.ModelProto) -> dict[str, int]:
     Values that only a Relu reads are not among them: they have no range of their own.
     """
     graph, sets = scale_sets(model)
-    return {name: axis for name, (axis, _) in _channels(graph, sets).items()}
+    return channels_of(graph, sets)
 
 
 def equalize(model: onnx.ModelProto, maxima: Mapping[str, Floats] | None = None) -> onnx.ModelProto:
@@ -63,27 +63,36 @@ def equalize(model: onnx.ModelProto, maxima: Mapping[str, Floats] | None = None)
     noise of the activation and that of the weights are least together.
     """
     graph, sets = scale_sets(model)
-    scaled = sets.layers()
     if maxima is None:
-        maxima = {one.layer.output: _row_magnitudes(graph, one.layer) for one in scaled}
-        axes = dict.fromkeys(maxima, 0)
+        maxima = {one.layer.output: _row_magnitudes(graph, one.layer) for one in sets.layers()}
     else:
-        axes = dict.fromkeys(_channels(graph, sets), 0)
+        maxima = {name: maxima[name] for name in channels_of(graph, sets) if name in maxima}
+    return raise_channels(graph, sets, maxima)
+
+
+def raise_channels(
+    graph: EditableGraph, sets: ScaleSets, maxima: Mapping[str, Floats], strength: float = 0.5
+) -> onnx.ModelProto:
+    """The model with the small channels of values raised, as `equalize` says.
+
+    A `strength` above a half, and up to 1, lets the noise of activations count for more than that
+    of weights.
+    """
+    scaled = sets.layers()
     values = [
-        _Value(_flat(sets.of(name), maxima[name].size), _log2(maxima[name]))
-        for name in axes
-        if name in maxima
+        _Value(np.broadcast_to(sets.of(name).reshape(-1), found.size), _log2(found))
+        for name, found in maxima.items()
     ]
     weights = [_Weights.of(graph, one) for one in scaled]
-    with np.errstate(invalid="ignore"):  # channels of nothing but zeros
-        exponents = _exponents(sets.count, values, weights)
-    if not exponents.any():
-        return model
-    factors = np.exp2(exponents)
-    for layer in scaled:
-        _scale_layer(graph, layer, factors)
-    for constant in sets.constants():
-        _scale_constant(graph, constant, factors)
+    with np.errstate(invalid="ignore", divide="ignore"):  # channels of nothing but zeros
+        bias = np.log2(strength) - np.log2(1 - strength)
+        exponents = _exponents(sets.count, values, weights, bias)
+    if exponents.any():
+        factors = np.exp2(exponents)
+        for layer in scaled:
+            _scale_layer(graph, layer, factors)
+        for constant in sets.constants():
+            _scale_constant(graph, constant, factors)
     return graph.model()
 
 
@@ -125,15 +134,18 @@ class _Weights:
         )
 
 
-def _exponents(count: int, values: list[_Value], weights: list[_Weights]) -> Logs:
-    """By how many bits each set is raised, found in rounds: weights that shrink make room."""
+def _exponents(count: int, values: list[_Value], weights: list[_Weights], bias: float) -> Logs:
+    """By how many bits each set is raised, found in rounds: weights that shrink make room.
+
+    Noise of activations counts for 2^bias times that of weights.
+    """
     peaks = np.full(count, -np.inf)
     for value in values:
         np.maximum.at(peaks, value.sets, value.logs)
     exponents = np.zeros(count)
     for _ in range(_ROUNDS):
         room = np.minimum(_room(exponents, values, weights), _MOST - exponents)
-        step = np.floor(np.minimum(room, _balance(exponents, peaks, weights)))
+        step = np.floor(np.minimum(room, _balance(exponents, peaks, weights) + bias / 4))
         step[[FIXED]] = 0
         step = np.where(np.isfinite(step), np.maximum(step, 0), 0)
         if not step.any():
@@ -181,20 +193,16 @@ def _balance(exponents: Logs, peaks: Logs, weights: list[_Weights]) -> Logs:
     return (_log2(by_values) - _log2(by_weights)) / 4
 
 
-def _channels(graph: EditableGraph, sets: ScaleSets) -> dict[str, tuple[int, Sets]]:
-    """The values with ranges whose sets differ along one axis: the axis, and the sets along it."""
+def channels_of(graph: EditableGraph, sets: ScaleSets) -> dict[str, int]:
+    """The values with ranges whose sets differ along one axis, and this axis."""
     found = {}
     for name in sets.values():
         of = sets.of(name)
         axes = [axis for axis, length in enumerate(of.shape) if length > 1]
         reader = graph.sole_reader(name)
         if len(axes) == 1 and (reader is None or reader.op_type != "Relu"):
-            found[name] = (axes[0], of.reshape(-1))
+            found[name] = axes[0]
     return found
-
-
-def _flat(sets: Sets, length: int) -> Sets:
-    return np.broadcast_to(sets.reshape(-1), length)
 
 
 def _row_magnitudes(graph: EditableGraph, layer: Layer) -> Floats:

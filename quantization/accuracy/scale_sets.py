@@ -4,11 +4,13 @@ A scale set is a set of channels, of one value or several, that can be multiplie
 factor, if the weights of the layers at the borders of the set are divided by it or multiplied: then
 the model computes the same. Operators that are positively homogeneous join the channels of what
 they read and write. A layer joins nothing. Everything else fixes what it reads and writes.
+
+Sets begin where constants can take up a factor: at the outputs of layers, or at those of norms.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,8 @@ from furiosa_ep.quantization.weights import Layer, layers
 
 Sets: TypeAlias = npt.NDArray[np.intp]
 """The number of the set of each element of a value, in a shape that broadcasts to the value's."""
+
+Begin: TypeAlias = Literal["layers", "norms"]
 
 FIXED = 0
 """The set of what cannot be scaled."""
@@ -39,7 +43,7 @@ class ScaledLayer:
 
 @dataclass(frozen=True)
 class ScaledConstant:
-    """A constant that is added to a value, and so is scaled like it."""
+    """A constant that is added to a value, or makes it, and so is scaled like it."""
 
     node: onnx.NodeProto
     position: int
@@ -49,8 +53,8 @@ class ScaledConstant:
 class ScaleSets:
     """The scale sets of a model."""
 
-    def __init__(self, graph: EditableGraph, known: Iterable[Layer]) -> None:
-        self._graph = graph
+    def __init__(self, graph: EditableGraph, known: Iterable[Layer], begin: Begin) -> None:
+        self._graph, self._begin = graph, begin
         self._parents = [FIXED]
         self._values: dict[str, Sets] = {}
         self._layers: list[tuple[Layer, Sets, Sets]] = []
@@ -121,7 +125,8 @@ class ScaleSets:
             return
         inputs = self._along(layer.input, axis, layer.input_channels)
         outputs = np.full(layer.output_channels, FIXED)
-        if layer.bias or len(layer.node.input) < 3 or not layer.node.input[2]:
+        absent = len(layer.node.input) < 3 or not layer.node.input[2]
+        if self._begin == "layers" and (layer.bias or absent):
             outputs = self._fresh(layer.output_channels)
         self._layers.append((layer, inputs, outputs))
         dims = [1] * len(shape)
@@ -296,11 +301,47 @@ class ScaleSets:
 
     def multiply(self, node: onnx.NodeProto) -> Sequence[Sets] | None:
         """A value times (or over) one that has a fixed scale, such as what a Sigmoid computes."""
+        if self._begin == "norms" and node.op_type == "Mul":
+            found = self._multiply_constant(node)
+            if found is not None:
+                return found
         first, second = (self.of(name) for name in node.input)
         if second.any() and (first.any() or node.op_type == "Div"):
             return None
         dims = np.broadcast_shapes(first.shape, second.shape)
         return [np.broadcast_to(self._sets(node.input[int(second.any())]), dims)]
+
+    def _multiply_constant(self, node: onnx.NodeProto) -> Sequence[Sets] | None:
+        """Fresh sets where a fixed value is multiplied by one constant for each channel."""
+        constants = [self._graph.constant(name) for name in node.input]
+        position = 0 if constants[1] is None else 1
+        constant, x = constants[position], self.of(node.input[1 - position])
+        if constant is None or constant.dtype != np.float32 or x.any():
+            return None
+        axes = [axis for axis, length in enumerate(constant.shape) if length > 1]
+        if len(axes) != 1 or constant.ndim > x.ndim:
+            return None
+        dims = [1] * (x.ndim - constant.ndim) + list(constant.shape)
+        sets = self._fresh(constant.size).reshape(dims)
+        self._constants.append(ScaledConstant(node, position, sets.reshape(constant.shape)))
+        return [sets]
+
+    def norm(self, node: onnx.NodeProto) -> Sequence[Sets] | None:
+        """A norm with a constant scale and bias for each channel."""
+        rank = self._graph.rank(node.input[0]) or 0
+        constants = [self._graph.constant(name) for name in node.input[1:3]]
+        is_last = node.op_type == "LayerNormalization"
+        if self._begin != "norms" or rank < 2 or any(map(self._graph.is_used, node.output[1:])):
+            return None
+        if is_last and attribute(node, "axis", -1) not in (-1, rank - 1):
+            return None
+        if any(one is None or one.ndim != 1 or one.dtype != np.float32 for one in constants):
+            return None
+        self._fix(node.input[0])
+        sets = self._fresh(constants[0].size)  # type: ignore[union-attr]
+        for position in range(1, 1 + len(constants)):
+            self._constants.append(ScaledConstant(node, position, sets))
+        return [sets.reshape([1] * (rank - 1) + [-1] if is_last else [1, -1] + [1] * (rank - 2))]
 
     def depth_to_space(self, node: onnx.NodeProto) -> Sequence[Sets] | None:
         """The channels of a block become pixels of one channel."""
@@ -345,13 +386,16 @@ _RULES: dict[str, _Rule] = {
     "Split": ScaleSets.split,
     "Slice": ScaleSets.slice,
     "DepthToSpace": ScaleSets.depth_to_space,
+    **dict.fromkeys(
+        ("LayerNormalization", "BatchNormalization", "InstanceNormalization"), ScaleSets.norm
+    ),
 }
 
 
-def scale_sets(model: onnx.ModelProto) -> tuple[EditableGraph, ScaleSets]:
+def scale_sets(model: onnx.ModelProto, begin: Begin = "layers") -> tuple[EditableGraph, ScaleSets]:
     """The graph of a model, and the scale sets of it."""
     graph = EditableGraph(model)
-    return graph, ScaleSets(graph, layers(model))
+    return graph, ScaleSets(graph, layers(model), begin)
 
 
 def _collapsed(sets: Sets) -> Sets:
