@@ -29,7 +29,8 @@ def _modules() -> list[Path]:
     package = ROOT / "furiosa_ep"
     folders = [package, *(path for path in package.iterdir() if path.is_symlink())]
     modules = [path for folder in folders for path in folder.rglob("*.py")]
-    modules += package.rglob("*.template")
+    data = ("*.template", "*.css", "*.js")
+    modules += [path for folder in folders for one in data for path in folder.rglob(one)]
     return [path for path in modules if "native" not in path.parts]
 
 
