@@ -71,7 +71,18 @@ class Calibration:
             future = self._pool.submit(self._model.run, feed, self.samples)
             self._running.append((self.samples, future))
             self.samples += 1
-            self._finish(AT_ONCE)
+            self.wait(AT_ONCE)
+
+    def wait(self, left: int = 0) -> None:
+        """Wait until no more than so many samples of `collect` are running.
+
+        Raises:
+            QuantizationError: like `collect`.
+        """
+        while len(self._running) > left:
+            number, future = self._running.popleft()
+            for name, observation in future.result().items():
+                self._observe(name, observation, number)
 
     def ranges(self, title: str | None = None) -> dict[str, Range]:
         """The ranges over all samples; 0 to 0 for a value that is empty in every sample.
@@ -82,7 +93,7 @@ class Calibration:
             QuantizationError: for no samples, like `collect`, and where the calibrator fails or
                 finds something else than a range.
         """
-        self._finish(0)
+        self.wait()
         if not self.samples:
             raise QuantizationError(
                 "no calibration data: give at least one sample of what the model will see, or "
@@ -90,13 +101,6 @@ class Calibration:
             )
         values = progress(self._values, title, self._values) if title else self._values
         return {name: self._range(name) for name in values}
-
-    def _finish(self, left: int) -> None:
-        """Collect from the oldest samples until only so many are left running."""
-        while len(self._running) > left:
-            number, future = self._running.popleft()
-            for name, observation in future.result().items():
-                self._observe(name, observation, number)
 
     def _observe(self, name: str, observation: Observation, number: int) -> None:
         low, high, numbers = observation

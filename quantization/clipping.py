@@ -71,7 +71,8 @@ def divergence(counts: Counts, edges: Counts, low: float, high: float) -> float:
     if step < edges[1] - edges[0]:  # the histogram does not tell
         return math.inf
     first, last = np.searchsorted(edges, (low, high))
-    first, last = min(first, counts.size - 1), max(last, first + 1)
+    first = min(first, counts.size - 1)
+    last = min(max(last, first + 1), counts.size)
     inside, centers = counts[first:last], (edges[first:last] + edges[first + 1 : last + 1]) / 2
     steps = (np.rint(centers / step) - np.rint(low / step)).astype(np.intp).clip(0, STEPS)
     actual = inside.copy()

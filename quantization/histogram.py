@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 BINS = 8192
 """The most bins that a histogram has."""
-PLENTY = 1 << 20
+PLENTY = 1 << 18
 """Numbers after which every fourth one tells enough of the others."""
 
 Counts = npt.NDArray[np.float64]

@@ -15,7 +15,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import onnx
-import onnx.shape_inference
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
@@ -26,6 +25,9 @@ AT_ONCE = 2
 """How many samples run at a time: cores are busier than with all of them on one sample."""
 FEWEST_STEPS = 4
 """Pixels that are picked of a row or a column; fewer would tell little of it."""
+
+BLOCK = 1 << 17
+"""Numbers that a core's cache holds, while smallest and largest are looked for one by one."""
 
 
 class Observation(NamedTuple):
@@ -42,11 +44,12 @@ class ProbedModel:
     def __init__(
         self, model: onnx.ModelProto, values: Sequence[str], sample_size: int | None
     ) -> None:
-        """Observe float values of the model, inputs among them.
+        """Observe float values of a prepared model, inputs among them.
 
         An observation has about `sample_size` numbers, flat, or the whole array for None.
         """
-        augmented = onnx.shape_inference.infer_shapes(model)
+        augmented = onnx.ModelProto()
+        augmented.CopyFrom(model)
         self._probes = dict(_probes(augmented.graph, values, sample_size))
         inputs = {value.name for value in model.graph.input}
         self._outputs = [
@@ -101,7 +104,7 @@ class _Whole:
 
     def read(self, arrays: Mapping[str, Array], number: int) -> Observation:
         array = np.asarray(arrays[self.value], np.float32)
-        low, high = float(array.min()), float(array.max())
+        low, high = _extremes(array)
         if self.sample_size is None:
             return Observation(low, high, array)
         return Observation(low, high, _thinned(array, self.sample_size, number))
@@ -124,6 +127,15 @@ class _Pooled:
         # Pooling may lose sight of a NaN, so that the pixels have their say as well.
         high = np.maximum(arrays[self.peaks].max(), pixels.max(initial=0))
         return Observation(0.0, float(high), _thinned(pixels, self.sample_size, number))
+
+
+def _extremes(array: Array) -> tuple[float, float]:
+    """The smallest and the largest number; NaN where there is one."""
+    flat = array.reshape(-1)
+    blocks = [flat[first : first + BLOCK] for first in range(0, flat.size, BLOCK)]
+    both = [(block.min(), block.max()) for block in blocks]
+    low, high = np.transpose(both)
+    return float(low.min()), float(high.max())
 
 
 def _thinned(array: Array, size: int, number: int) -> Array:
