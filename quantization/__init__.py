@@ -8,6 +8,7 @@ written for the Furiosa SDK know.
 """
 
 from furiosa_ep.quantization.calibrators import percentile
+from furiosa_ep.quantization.diagnosis import Diagnosis, diagnose
 from furiosa_ep.quantization.editor import (
     ModelEditor,
     TensorType,
@@ -29,6 +30,7 @@ __all__ = [
     "CalibrationData",
     "CalibrationMethod",
     "Calibrator",
+    "Diagnosis",
     "ImageFolder",
     "ModelEditor",
     "Preprocessing",
@@ -38,6 +40,7 @@ __all__ = [
     "TensorType",
     "batched",
     "calibrate",
+    "diagnose",
     "get_output_names",
     "get_pure_input_names",
     "load_ranges",

@@ -14,6 +14,7 @@ from PIL import Image
 from furiosa_ep.cli.main import main
 from furiosa_ep.cli.selftest import tiny_model
 from furiosa_ep.partitioner import plugins
+from furiosa_ep.quantization import quantize_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -53,6 +54,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "samples").mkdir()
     for number, sample in enumerate(np.random.default_rng(0).normal(size=(4, 3, 8, 8))):
         np.save(tmp_path / "samples" / f"{number}.npy", sample.astype(np.float32))
+    quantized = quantize_model(_float_model(), ranges={"x": (-3, 3), "y": (-9, 9)})
+    onnx.save(quantized, tmp_path / "quantized.onnx")
     (tmp_path / "ranges.json").write_text('{"x": [-3, 3], "y": [-9, 9]}')
     (tmp_path / "program.py").write_text("import onnxruntime")
     (tmp_path / "acme.py").write_text(

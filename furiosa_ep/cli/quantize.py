@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from furiosa_ep.cli.data import add_data_options, data_of
+from furiosa_ep.cli.data import add_data_options, data_of, data_words
 from furiosa_ep.partitioner.descriptors import CommandError
 
 if TYPE_CHECKING:
@@ -45,6 +45,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save-ranges", type=Path, metavar="FILE.json", help="write the ranges, to be edited"
     )
+    parser.add_argument(
+        "--keep-float",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="leave nodes in float: their name or output, or a pattern of it like 'head/*'",
+    )
     for border, example in (("input", "image"), ("output", "scores")):
         parser.add_argument(
             f"--{border}-type",
@@ -70,7 +77,14 @@ def execute(arguments: argparse.Namespace) -> int:
         found = _quantize(arguments)
     except (QuantizationError, OSError) as error:
         raise CommandError(f"{arguments.model}: {error}") from error
-    print(json.dumps(found, indent=2) if arguments.json else "\n".join(_lines(found)))
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    words = data_words(arguments, "--data")
+    diagnose = ["furiosa", "diagnose", found["model"], found["output"], *words]
+    print("\n".join(_lines(found)))
+    if words and not found["random"]:
+        print(f"           {shlex.join(diagnose)}")
     return 0
 
 
@@ -95,7 +109,7 @@ def _quantize(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.save_ranges:
         ranges = {**calibrate(model, data, preset.calibration), **ranges}
         save_ranges(ranges, arguments.save_ranges)
-    quantized = quantize_model(model, data, preset, ranges=ranges)
+    quantized = quantize_model(model, data, preset, ranges=ranges, keep_float=arguments.keep_float)
     onnx.save_model(quantized, str(arguments.output))
     calibrator = preset.calibration
     return {

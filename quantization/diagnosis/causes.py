@@ -35,6 +35,8 @@ class Evidence:
 
     share: float
     """The part of all that is lost."""
+    output_db: float | None
+    """What it leaves of the outputs by itself."""
     accumulated_db: float
     local_db: float
     rounding: float
@@ -77,7 +79,7 @@ def cause_of(found: Evidence) -> Cause:
     if found.local_db < GOOD:
         apart = found.largest is Cause.WIDE and found.channel_spread >= APART
         return Cause.CHANNELS if apart else found.largest
-    if found.share >= LARGE:
+    if found.share >= LARGE and (found.output_db is None or found.output_db < GOOD):
         wide = found.largest is Cause.WIDE and found.reach < UNUSED
         return Cause.WIDE if wide else Cause.SENSITIVE
     return Cause.INHERITED if found.accumulated_db < POOR else Cause.NONE

@@ -196,8 +196,10 @@ class _Run:
         constants = self._structure.constants(site)
         local = LIMIT if moved else measures.alone.decibels
         weights = decibels(measures.accumulated.signal, measures.weights)
+        output_db = None if effect is None else decibels(1.0, effect)
         evidence = Evidence(
             share=share,
+            output_db=output_db,
             accumulated_db=measures.accumulated.decibels,
             local_db=local,
             rounding=measures.rounding,
@@ -226,7 +228,7 @@ class _Run:
             seen_high=measures.high,
             accumulated_db=evidence.accumulated_db,
             local_db=local,
-            output_db=None if effect is None else decibels(1.0, effect),
+            output_db=output_db,
             share=share,
             weights_db=None if constants.per_channel is None else weights,
             clipped=evidence.outside,

@@ -120,7 +120,7 @@ class Diagnosis:
         left = len(self.layers) - len(ranked)
         lines.append(
             f"{len(self.layers)} layers, {self.samples} samples; ratios are dB of signal to noise"
-            + (f"; {left} layers lose less" if left else "")
+            + (f"; {left} more lose less" if left else "")
         )
         if self.unpaired:
             lines.append(f"not compared, for want of a float value: {', '.join(self.unpaired)}")

@@ -110,7 +110,7 @@ def test_a_name_that_is_taken_is_left_out(
     assert "'doctor' is taken by plugin 'furiosa_ep'" in record.message
     with pytest.raises(SystemExit, match="2"):
         main(["hello", "you"])
-    assert "no command 'hello': there are quantize, explain" in capsys.readouterr().err
+    assert "no command 'hello': there are quantize, diagnose" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["", "Hello", "-h", "two words", "a/b"])

@@ -93,6 +93,14 @@ def test_what_stays_on_the_cpu_is_told_with_the_reason(
     assert "CPU        1 x Det (not-registered): " in shown
 
 
+def test_nodes_stay_in_float_as_asked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--calibration", "npy", "--keep-float", "y*", "-o", "out.onnx"]
+    assert main(["quantize", "model.onnx", *arguments]) == 0
+    assert "quantized  0 of" in capsys.readouterr().out
+    assert main(["quantize", "model.onnx", *arguments, "--keep-float", "z"]) == 2
+    assert "keep_float 'z'" in capsys.readouterr().err
+
+
 def test_random_samples_come_with_a_warning(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,7 +136,7 @@ def test_borders_become_integers(folder: Path) -> None:
         (["model.onnx"], "nothing to calibrate with"),
         (["missing.onnx", "--random", "1"], "no model file missing.onnx"),
         (["model.onnx", "--calibration", "missing"], "cannot read missing"),
-        (["model.onnx", "--calibration", "empty"], "no samples in empty"),
+        (["model.onnx", "--calibration", "empty"], "no images in empty"),
         (["model.onnx", "--calibration", "npy", "--random", "1"], "not both"),
         (["model.onnx", "--random", "1", "--preset", "worst"], "preset 'worst'"),
         (["model.onnx", "--random", "1", "--calibrator", "luck"], "calibration 'luck'"),

@@ -300,7 +300,7 @@ def test_json_and_table_have_the_layers() -> None:
     assert second.startswith("first ")
     assert third
     assert layer(found, "r1").advice.split(".")[0] in " ".join(table.split())
-    assert "2 layers lose less" in table
+    assert "2 more lose less" in table
 
 
 def other_model() -> onnx.ModelProto:
