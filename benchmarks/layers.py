@@ -25,7 +25,7 @@ import furiosa_ep
 from benchmarks.bursts import measure
 from benchmarks.models import TOPOLOGIES
 from benchmarks.peak import Peak
-from benchmarks.prepare import PRESETS, prepare
+from benchmarks.prepare import KINDS, prepare
 from furiosa_ep.compiler.driver import CompiledPartition
 from furiosa_ep.device_emulator import checksum
 from furiosa_ep.device_emulator.profiling import CommandTime, profile_commands
@@ -146,7 +146,7 @@ def main() -> None:
     """Profile one model and print what came out."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.layers", description="per layer")
     parser.add_argument("model", help=f"a file, or one of {', '.join(TOPOLOGIES)}")
-    parser.add_argument("--kind", choices=list(PRESETS), default="uint8")
+    parser.add_argument("--kind", choices=KINDS[:2], default="uint8")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--sort", choices=["order", "time", "lost"], default="order")

@@ -1,18 +1,19 @@
 """The models of the race in every kind that an engine takes, built once and kept in a folder."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 import onnx
 
 import furiosa_ep.quantization
 from benchmarks.models import TOPOLOGIES
-from furiosa_ep.quantization import quantize_model
+from furiosa_ep.quantization import PRESETS, quantize_model
 
-PRESETS = {"uint8": "default", "int8": "int8"}
-"""The quantizer's preset for each kind of model; float32 stays as it is built."""
-KINDS = (*PRESETS, "float32")
+KINDS = ("uint8", "int8", "float32")
+"""What activations are; a model of float32 stays as it is built."""
 
 
 def feeds(model: onnx.ModelProto, seed: int = 0) -> dict[str, np.ndarray]:
@@ -37,7 +38,8 @@ def prepare(name: str, batch: int, kind: str, folder: Path) -> bytes:
         digest.update(source.read_bytes())
     path = folder / f"{name}-{batch}-{kind}-{digest.hexdigest()[:16]}.onnx"
     if not path.exists():
-        quantized = quantize_model(model, [feeds(model)], PRESETS[kind])
+        preset = replace(PRESETS["min-max"], activation=cast(Literal["uint8", "int8"], kind))
+        quantized = quantize_model(model, [feeds(model)], preset)
         folder.mkdir(parents=True, exist_ok=True)
         path.write_bytes(quantized.SerializeToString())
     return path.read_bytes()

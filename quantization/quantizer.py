@@ -6,6 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import onnx
 
 from furiosa_ep.partitioner.descriptors import Calibrator
+from furiosa_ep.quantization.accuracy.equalisation import channel_axes, equalize
+from furiosa_ep.quantization.accuracy.layerwise import quantize_layers
+from furiosa_ep.quantization.accuracy.smoothing import smooth, smoothed_axes
+from furiosa_ep.quantization.accuracy.statistics import channel_maxima
 from furiosa_ep.quantization.calibration import Calibration, find_calibrator
 from furiosa_ep.quantization.editor import borders, convert_borders
 from furiosa_ep.quantization.errors import QuantizationError
@@ -19,10 +23,9 @@ from furiosa_ep.quantization.parameters import (
 from furiosa_ep.quantization.prepare import prepare_model
 from furiosa_ep.quantization.presets import Preset, find_preset
 from furiosa_ep.quantization.ranges import Range, check_ranges
-from furiosa_ep.quantization.samples import CalibrationData
+from furiosa_ep.quantization.samples import CalibrationData, Samples
 from furiosa_ep.quantization.scheme import Scheme
 from furiosa_ep.quantization.units import find_scheme
-from furiosa_ep.quantization.weights import quantize_weights
 
 _log = logging.getLogger(__name__)
 
@@ -67,25 +70,46 @@ def quantize_scheme(
 ) -> onnx.ModelProto:
     """`quantize_model` for a scheme. Ranges that nothing needs are left out of account."""
     noted = borders(scheme.model)
+    samples = Samples(data, scheme.model.graph.input)
     found = {**given, **{name: border.range for name, border in noted.items() if border.range}}
     missing = [name for name in calibrated_values(scheme) if name not in found]
-    if missing or not found:
-        found |= _find_ranges(scheme, missing, data, preset.calibration)
+    has_data = bool(missing or not found)
+    if has_data:
+        if not given:
+            scheme = _with_alike_channels(scheme, samples, preset)
+        found |= _find_ranges(scheme, missing, samples, preset.calibration)
     scheme = scheme.without(
         far_apart_at_the_end(scheme, found),
         "it joins values whose ranges are far apart, and only outputs follow",
     )
     ranges = value_ranges(scheme, found)
-    quantized = insert_qdq(
-        scheme,
-        {name: parameters_of(one, preset.activation) for name, one in ranges.items()},
-        quantize_weights(scheme.model, per_channel=preset.per_channel),
+    corrected, weights = quantize_layers(
+        scheme.model,
+        samples,
+        ranges,
+        outputs=scheme.layers.keys(),
+        per_channel=preset.per_channel,
+        search_weights=preset.search_weights and has_data,
+        adapt_rounding=preset.adapt_rounding and has_data,
+        correct_bias=preset.correct_bias and has_data,
     )
+    parameters = {name: parameters_of(one, preset.activation) for name, one in ranges.items()}
+    quantized = insert_qdq(scheme.of(corrected), parameters, weights)
     convert_borders(quantized, noted, {**found, **ranges})
     for position, reason in sorted(scheme.in_float.items()):
         _log.info("%s stays in float: %s", scheme.label(position), reason)
     _log.debug("quantized %d values in %d units, %s", len(ranges), len(scheme.units), preset)
     return quantized
+
+
+def _with_alike_channels(scheme: Scheme, samples: Samples, preset: Preset) -> Scheme:
+    """The scheme for a model of the same function whose channels are easier to quantize."""
+    model = scheme.model
+    if preset.smooth:
+        model = smooth(model, channel_maxima(model, smoothed_axes(model), samples))
+    if preset.equalize:
+        model = equalize(model, channel_maxima(model, channel_axes(model), samples))
+    return scheme.of(model)
 
 
 def calibrate(

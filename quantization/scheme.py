@@ -168,6 +168,10 @@ class Scheme:
             found |= described
         return found
 
+    def of(self, model: onnx.ModelProto) -> "Scheme":
+        """The scheme for a model of the same nodes, with other constants."""
+        return replace(self, model=model)
+
     def label(self, position: int) -> str:
         """How people find a node: its name, or its operator and first output."""
         node = self.model.graph.node[position]

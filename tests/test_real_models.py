@@ -1,6 +1,8 @@
-"""Trained models, quantized as ONNX Runtime does it, give the CPU provider's bits."""
+"""Trained models, quantized in the plainest way, give the CPU provider's bits."""
 
+from dataclasses import replace
 from functools import cache
+from typing import Literal
 
 import onnxruntime as ort
 import pytest
@@ -8,7 +10,7 @@ import pytest
 import furiosa_ep
 from furiosa_ep.device_emulator import run_reference
 from furiosa_ep.program import Program
-from furiosa_ep.quantization import quantize_model
+from furiosa_ep.quantization import PRESETS, quantize_model
 from tests.programs import captured_programs, difference_from_reference
 from tests.random_graphs import difference
 from tests.real_models import RealModel, real_models
@@ -20,8 +22,9 @@ SAMPLES = 20
 
 
 @cache
-def quantized(model: RealModel, preset: str = "default") -> bytes:
+def quantized(model: RealModel, activation: Literal["uint8", "int8"] = "uint8") -> bytes:
     """The model quantized on samples that the tests do not use."""
+    preset = replace(PRESETS["min-max"], activation=activation)
     proto = quantize_model(model.path, model.samples(8, first=100), preset)
     return bytes(proto.SerializeToString())
 

@@ -29,7 +29,7 @@ def make_models(folder: Path, pages: Iterable[Image.Image]) -> dict[str, int]:
     source = Path(rapidocr_onnxruntime.__file__).parent / "models"
     folder.mkdir(parents=True, exist_ok=True)
     for part, name in FLOAT_MODELS.items():
-        onnx.save(quantize_model(source / name, seen[part], "average"), folder / f"{part}.onnx")
+        onnx.save(quantize_model(source / name, seen[part]), folder / f"{part}.onnx")
     return {part: len(samples) for part, samples in seen.items()}
 
 

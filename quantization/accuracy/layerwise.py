@@ -1,6 +1,6 @@
 """The weights of all layers, by the methods that look at one layer after the other."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import onnx
@@ -27,6 +27,7 @@ def quantize_layers(
     samples: Iterable[Feed],
     ranges: Mapping[str, Range],
     *,
+    outputs: Collection[str] | None = None,
     per_channel: bool = True,
     search_weights: bool = False,
     adapt_rounding: bool = False,
@@ -35,14 +36,19 @@ def quantize_layers(
 ) -> tuple[onnx.ModelProto, dict[str, QuantizedWeight]]:
     """The model with biases corrected, and the integer weights of its layers by name.
 
-    Weights stay float in the model. `ranges` are those of the layers' inputs; a layer whose input
+    Weights stay float in the model. `outputs` names those of the layers to quantize, if not all
+    are. `ranges` are those of the layers' inputs; a layer whose input
     has none is taken to read exact numbers. `samples` are iterated over as often as
     `layer_statistics` says, and not at all without any of the three methods.
 
     Raises:
         QuantizationError: for NaN or infinite weights, and where the model does not take a sample.
     """
-    found = layers(model, per_channel=per_channel)
+    found = [
+        layer
+        for layer in layers(model, per_channel=per_channel)
+        if outputs is None or layer.output in outputs
+    ]
     arrays = weights_of(model, {one for layer in found for one in (layer.weight, layer.bias)})
     weights: dict[str, QuantizedWeight] = {}
     for layer in found:

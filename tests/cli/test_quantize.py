@@ -60,8 +60,8 @@ def test_samples_of_every_form_give_the_same_model(folder: Path, data: str) -> N
 def test_what_was_done_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["quantize", "model.onnx", "--calibration", "npy", "-o", "out.onnx"]) == 0
     shown = capsys.readouterr().out
-    assert "preset     default, calibrator extremes, 6 samples" in shown
-    assert "quantized  1 of 1 operators, 2 values, 1 constants" in shown
+    assert "preset     default, calibrator mse, 6 samples" in shown
+    assert "quantized  1 of 1 operators, 2 values, 2 constants" in shown
     assert "NPU        " in shown
     assert "cannot be asked" not in shown
     assert "furiosa verify out.onnx" in shown

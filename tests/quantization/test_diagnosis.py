@@ -246,11 +246,11 @@ def test_a_model_of_onnxruntimes_quantizer_is_diagnosed(tmp_path: Path) -> None:
 
 def test_inputs_and_outputs_may_be_integers() -> None:
     model = conv_model()
-    plain = diagnose(model, quantized(model), samples(3))
+    plain = diagnose(model, quantize_model(model, samples(), "min-max"), samples(3))
     editor = ModelEditor(model)
     editor.convert_input_type("x", TensorType.INT8)
     editor.convert_output_type("y", TensorType.UINT8)
-    eight = quantize_model(model, samples())
+    eight = quantize_model(model, samples(), "min-max")
     found = diagnose(conv_model(), eight, samples(3))
     assert found.outputs[0].db == pytest.approx(plain.outputs[0].db, abs=1)
     assert {"x", "r1", "c2", "y"} == {one.value for one in found.layers}

@@ -41,7 +41,8 @@ def run(model: onnx.ModelProto, feed: dict[str, Array], *providers: str) -> list
 
 
 def test_a_bias_has_the_scale_of_its_products() -> None:
-    model = quantize_model(parse(LAYER, w=normal(6, 4, 3, 3), b=normal(6)), samples(1, 4, 8, 8))
+    source = parse(LAYER, w=normal(6, 4, 3, 3), b=normal(6))
+    model = quantize_model(source, samples(1, 4, 8, 8), "min-max")
     conv = next(node for node in model.graph.node if node.op_type == "Conv")
     x, w, b = (dequantizer(model, name) for name in conv.input)
     scales = [constant(model, node.input[1]) for node in (x, w, b)]
@@ -135,8 +136,8 @@ some = settings(
 
 
 @some
-@given(seed=st.integers(0, 10**6), activation=st.sampled_from(["default", "average"]))
-def test_random_models_are_the_same_on_both_providers(seed: int, activation: str) -> None:
+@given(seed=st.integers(0, 10**6), preset=st.sampled_from(["default", "min-max"]))
+def test_random_models_are_the_same_on_both_providers(seed: int, preset: str) -> None:
     model = random_model(seed, 10)
     shapes = {
         value.name: [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
@@ -145,7 +146,7 @@ def test_random_models_are_the_same_on_both_providers(seed: int, activation: str
     feeds = [
         {name: normal(*shape, seed=number) for name, shape in shapes.items()} for number in range(3)
     ]
-    quantized = quantize_model(model, feeds, activation)
+    quantized = quantize_model(model, feeds, preset)
     onnx.checker.check_model(quantized, full_check=True)
     for feed in feeds:
         on_cpu, on_npu = run(quantized, feed), run(quantized, feed, "FuriosaProvider")

@@ -102,11 +102,11 @@ def test_per_tensor_preset_has_one_weight_scale() -> None:
 def test_average_calibration_clips_what_is_rare() -> None:
     feeds = [*samples(15), samples(1)[0] * 100]
     scales = {}
-    for preset in ("default", "average"):
-        quantized = quantize_model(conv_model(), feeds, preset)
+    for calibration in ("extremes", "average"):
+        quantized = quantize_model(conv_model(), feeds, Preset(calibration=calibration))
         node = next(n for n in quantizers(quantized, "QuantizeLinear") if n.input[0] == "x")
-        scales[preset] = float(constant(quantized, node.input[1]).item())
-    assert scales["average"] == pytest.approx(scales["default"] * (115 / 16) / 100, rel=0.2)
+        scales[calibration] = float(constant(quantized, node.input[1]).item())
+    assert scales["average"] == pytest.approx(scales["extremes"] * (115 / 16) / 100, rel=0.2)
 
 
 def test_model_may_be_a_path_bytes_or_a_proto(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_quantized_model_is_refused() -> None:
 
 
 def test_unknown_preset_names_the_presets() -> None:
-    with pytest.raises(QuantizationError, match="default, average, int8, per-tensor"):
+    with pytest.raises(QuantizationError, match="default, int8, per-tensor, min-max"):
         quantize_model(conv_model(), samples(1), "best")
 
 

@@ -339,7 +339,7 @@ def test_each_method_on_a_network(method: dict[str, bool]) -> None:
     plain = quantize_layers(model, [], {})
     assert plain[0] is model
     assert set(plain[1]) == {"w0", "w1", "w2", "w3"}
-    better = quantize_layers(model, feeds, {}, **method)
+    better = quantize_layers(model, feeds, {}, **method)  # type: ignore[arg-type]
     assert loss(*better) < loss(*plain) * (0.95 if "search_weights" in method else 0.7)
 
 
@@ -350,8 +350,10 @@ def test_scales_leave_room_for_biases() -> None:
             tensor.CopyFrom(numpy_helper.from_array(normal(16, 1, 3, 3) * np.float32(1e-12), "w1"))
     ranges = {"r": Range(0.0, 1e-3)}
     feeds = [{"x": positive(1, 3, 16, 16)}]
-    for options in {}, {"search_weights": True, "adapt_rounding": True, "correct_bias": True}:
-        _, weights = quantize_layers(model, feeds, ranges, **options)
+    for on in (False, True):
+        _, weights = quantize_layers(
+            model, feeds, ranges, search_weights=on, adapt_rounding=on, correct_bias=on
+        )
         steps = np.abs(normal(16)) / (weights["w1"].scale * 1e-3 / 255)
         assert steps.max() <= 2**30 * 1.001
 
