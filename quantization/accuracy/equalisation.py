@@ -24,6 +24,7 @@ from furiosa_ep.quantization.accuracy.scale_sets import (
     ScaledLayer,
     ScaleSets,
     Sets,
+    channels_of,
     scale_sets,
 )
 from furiosa_ep.quantization.optimize.editing import EditableGraph
@@ -44,7 +45,7 @@ _PEAK = 4.0
 def channel_axes(model: onnx.ModelProto) -> dict[str, int]:
     """The values whose magnitudes by channel `equalize` needs, and the axis of their channels.
 
-    Values that only a Relu reads are not among them: they have no range of their own.
+    Values that only a Relu or a Clip reads are not among them: they have no range of their own.
     """
     graph, sets = scale_sets(model)
     return channels_of(graph, sets)
@@ -54,15 +55,20 @@ def equalize(model: onnx.ModelProto, maxima: Mapping[str, Floats] | None = None)
     """The same function with channels that are more alike; the given model is left as it is.
 
     `maxima` has the greatest magnitudes of the channels of values (`channel_axes`), as measured on
-    samples; values that it does not name stay as they are. Without it, the greatest weights of a
-    channel are taken for its magnitude, which is rough.
+    samples; values that it does not name have no say, and are fixed behind a Clip. Without it, the
+    greatest weights of a channel are taken for its magnitude, which is rough.
 
     Small channels are raised, so that no range changes but that of weights. A channel that only
     depthwise layers read is raised as far as there is room. Where others read it, their weights for
     it become smaller beside those for other channels, and the factor is the one with which the
     noise of the activation and that of the weights are least together.
+
+    A Clip from zero to a limit, as in Relu6, is taken for a Relu in channels that are raised, whose
+    magnitudes reach half of the limit then. A number that is more than twice as large as any that
+    was measured in its channel is limited more than before; so it would be by 8 bits, whose range
+    the largest channels set. All other results are the same to the last bit.
     """
-    graph, sets = scale_sets(model)
+    graph, sets = scale_sets(model, measured=maxima or ())
     if maxima is None:
         maxima = {one.layer.output: _row_magnitudes(graph, one.layer) for one in sets.layers()}
     else:
@@ -191,18 +197,6 @@ def _balance(exponents: Logs, peaks: Logs, weights: list[_Weights]) -> Logs:
             noise = (np.exp2(2 * largest) / LIMIT**2 * shares).sum(1)
             np.add.at(by_weights, one.inputs[:, 0], noise * power[:, 0])
     return (_log2(by_values) - _log2(by_weights)) / 4
-
-
-def channels_of(graph: EditableGraph, sets: ScaleSets) -> dict[str, int]:
-    """The values with ranges whose sets differ along one axis, and this axis."""
-    found = {}
-    for name in sets.values():
-        of = sets.of(name)
-        axes = [axis for axis, length in enumerate(of.shape) if length > 1]
-        reader = graph.sole_reader(name)
-        if len(axes) == 1 and (reader is None or reader.op_type != "Relu"):
-            found[name] = axes[0]
-    return found
 
 
 def _row_magnitudes(graph: EditableGraph, layer: Layer) -> Floats:

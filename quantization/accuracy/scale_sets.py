@@ -8,7 +8,7 @@ they read and write. A layer joins nothing. Everything else fixes what it reads 
 Sets begin where constants can take up a factor: at the outputs of layers, or at those of norms.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -53,8 +53,14 @@ class ScaledConstant:
 class ScaleSets:
     """The scale sets of a model."""
 
-    def __init__(self, graph: EditableGraph, known: Iterable[Layer], begin: Begin) -> None:
-        self._graph, self._begin = graph, begin
+    def __init__(
+        self,
+        graph: EditableGraph,
+        known: Iterable[Layer],
+        begin: Begin,
+        measured: Container[str] | None,
+    ) -> None:
+        self._graph, self._begin, self._measured = graph, begin, measured
         self._parents = [FIXED]
         self._values: dict[str, Sets] = {}
         self._layers: list[tuple[Layer, Sets, Sets]] = []
@@ -193,6 +199,16 @@ class ScaleSets:
             return None
         crops = attribute(node, "coordinate_transformation_mode") == b"tf_crop_and_resize"
         return None if crops else [sets]
+
+    def clip(self, node: onnx.NodeProto) -> Sequence[Sets] | None:
+        """Numbers from zero to a limit: the same as Relu for those below the limit."""
+        low = self._graph.constant(node.input[1]) if len(node.input) > 1 else None
+        name = node.output[0]
+        reader = self._graph.sole_reader(name)
+        measured = self._measured is None or name in self._measured
+        if low is None or low.any() or not measured or _is_limit(reader):
+            return None
+        return [self._sets(node.input[0])]
 
     def pad(self, node: onnx.NodeProto) -> Sequence[Sets] | None:
         """Zeros, or elements from beside, but no other numbers."""
@@ -380,6 +396,7 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(("Add", "Sub", "Sum", "Max", "Min", "Mean"), ScaleSets.add),
     **dict.fromkeys(("Mul", "Div"), ScaleSets.multiply),
     **dict.fromkeys(("Shape", "Size"), ScaleSets.ignore),
+    "Clip": ScaleSets.clip,
     "Pad": ScaleSets.pad,
     "Transpose": ScaleSets.transpose,
     "Concat": ScaleSets.concat,
@@ -392,10 +409,31 @@ _RULES: dict[str, _Rule] = {
 }
 
 
-def scale_sets(model: onnx.ModelProto, begin: Begin = "layers") -> tuple[EditableGraph, ScaleSets]:
-    """The graph of a model, and the scale sets of it."""
+def scale_sets(
+    model: onnx.ModelProto, begin: Begin = "layers", measured: Container[str] | None = None
+) -> tuple[EditableGraph, ScaleSets]:
+    """The graph of a model, and the scale sets of it.
+
+    What Clip limits is fixed unless it is `measured` (None: all is), so that a factor can be chosen
+    with which it stays below the limit.
+    """
     graph = EditableGraph(model)
-    return graph, ScaleSets(graph, layers(model), begin)
+    return graph, ScaleSets(graph, layers(model), begin, measured)
+
+
+def channels_of(graph: EditableGraph, sets: ScaleSets) -> dict[str, int]:
+    """The values with ranges whose sets differ along one axis, and this axis."""
+    found = {}
+    for name in sets.values():
+        axes = [axis for axis, length in enumerate(sets.of(name).shape) if length > 1]
+        if len(axes) == 1 and not _is_limit(graph.sole_reader(name)):
+            found[name] = axes[0]
+    return found
+
+
+def _is_limit(reader: onnx.NodeProto | None) -> bool:
+    """Whether a value has no range of its own, for this alone reads it."""
+    return reader is not None and not reader.domain and reader.op_type in ("Relu", "Clip")
 
 
 def _collapsed(sets: Sets) -> Sets:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import onnx
 
-from furiosa_ep.quantization.accuracy.equalisation import channels_of, raise_channels
-from furiosa_ep.quantization.accuracy.scale_sets import scale_sets
+from furiosa_ep.quantization.accuracy.equalisation import raise_channels
+from furiosa_ep.quantization.accuracy.scale_sets import channels_of, scale_sets
 from furiosa_ep.quantization.weights import Floats
 
 
@@ -32,7 +32,7 @@ def smooth(
     values (`smoothed_axes`). `strength` is from 0, where nothing is done, to 1, where the loss of
     weights counts for nothing; a half counts both alike. The given model is left as it is.
     """
-    graph, sets = scale_sets(model, "norms")
+    graph, sets = scale_sets(model, "norms", maxima)
     if strength <= 0:
         return model
     known = {name: maxima[name] for name in channels_of(graph, sets) if name in maxima}

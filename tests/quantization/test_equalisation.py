@@ -181,7 +181,8 @@ FIXED = {
     "two readers of the weights": "a = Conv(x, w)  b = Conv(a, w)  y = Conv(b, w)",
     "an output": "a = Conv(x, w)  y = Relu(a)",
     "not homogeneous": "a = Conv(x, w)  b = HardSwish(a)  y = Conv(b, v)",
-    "a clip": "a = Conv(x, w)  b = Clip(a, low, high)  y = Conv(b, v)",
+    "a clip at one": "a = Conv(x, w)  b = Clip(a, high, six)  y = Conv(b, v)",
+    "a clip on both sides": "a = Conv(x, w)  b = Clip(a, minus, high)  y = Conv(b, v)",
     "pads with ones": "a = Conv(x, w)  b = Pad(a, pads, high)  y = Conv(b, v)",
     "its own gate": "a = Conv(x, w)  b = Sigmoid(a)  c = Mul(a, b)  y = Conv(c, v)",
     "a product": "a = Conv(x, w)  b = Relu(a)  c = Mul(a, b)  y = Conv(c, v)",
@@ -200,6 +201,8 @@ def test_what_fixes_channels(case: str) -> None:
         v=normal(4, 4, 1, 1),
         low=np.array(0, np.float32),
         high=np.array(1, np.float32),
+        six=np.array(6, np.float32),
+        minus=np.array(-1, np.float32),
         p=positive(4, 1, 1),
         pads=np.array([0, 0, 1, 1, 0, 0, 1, 1]),
     )
@@ -233,6 +236,27 @@ def test_layers_of_every_form(middle: str, weight: tuple[int, ...]) -> None:
     )
     before, after = optimize(model), equalized(model)
     assert spread(after)["a"] < spread(before)["a"] / 4
+
+
+RELU6 = DEPTHWISE.replace("Relu(a)", "Clip(a, low, high)").replace("Relu(d)", "Clip(d, low, high)")
+LIMITS = {"low": np.array(0, np.float32), "high": np.array(6, np.float32)}
+
+
+def test_channels_below_a_limit() -> None:
+    before = optimize(parse(RELU6, **DEPTHWISE_WEIGHTS, **LIMITS))
+    assert max(len(np.unique(run(before, one)[0])) for one in feeds_of(before)) > 100
+    after = equalized(before)
+    assert spread(after)["r"] < 4 < spread(before)["r"] / 2
+    maxima = channel_maxima(after, channel_axes(after), feeds_of(after))
+    old = channel_maxima(before, channel_axes(before), feeds_of(before))
+    for name in ("r", "s"):
+        assert (maxima[name] <= np.maximum(old[name], 3)).all(), "half of the limit is left"
+
+
+def test_a_limit_that_is_not_measured_fixes_channels() -> None:
+    before = optimize(parse(RELU6, **DEPTHWISE_WEIGHTS, **LIMITS))
+    assert equalize(before) is before
+    assert equalize(before, {}) is before
 
 
 def test_rows_of_matrices() -> None:
