@@ -7,19 +7,17 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from furiosa_ep.quantization.parameters import Parameters, parameters_of
 from furiosa_ep.quantization.ranges import Range, check_ranges
 
 _KEY = "furiosa_ep.borders"
 """In the metadata of a float model."""
-
-Scalar: TypeAlias = npt.NDArray[Any]
 
 
 class TensorType(IntEnum):
@@ -29,9 +27,9 @@ class TensorType(IntEnum):
     INT8 = 2
 
 
-_ELEMENTS = {
-    TensorType.UINT8: onnx.TensorProto.UINT8,
-    TensorType.INT8: onnx.TensorProto.INT8,
+_DTYPES: Mapping[TensorType, type[np.integer[Any]]] = {
+    TensorType.UINT8: np.uint8,
+    TensorType.INT8: np.int8,
 }
 
 
@@ -85,7 +83,7 @@ class ModelEditor:
     ) -> None:
         if name not in known:
             raise ValueError(f"the model has no {what} {name!r}, but {', '.join(known)}")
-        if _border(self._model.graph, name).elem_type != onnx.TensorProto.FLOAT:
+        if name not in float_borders(self._model):
             raise ValueError(f"the {what} {name!r} has no float32 numbers to convert")
         found = None if tensor_range is None else check_ranges({name: tensor_range})[name]
         noted = json.dumps({**borders(self._model), name: Border(TensorType(tensor_type), found)})
@@ -101,6 +99,12 @@ def get_pure_input_names(model: onnx.ModelProto) -> list[str]:
 def get_output_names(model: onnx.ModelProto) -> list[str]:
     """The names of the outputs."""
     return [value.name for value in model.graph.output]
+
+
+def float_borders(model: onnx.ModelProto) -> list[str]:
+    """The inputs and outputs whose types a `ModelEditor` can change."""
+    names = [*get_pure_input_names(model), *get_output_names(model)]
+    return [n for n in names if _border(model.graph, n).elem_type == onnx.TensorProto.FLOAT]
 
 
 def borders(model: onnx.ModelProto) -> dict[str, Border]:
@@ -124,37 +128,20 @@ def convert_borders(
     for name, border in noted.items():
         convert = _convert_input if name in inputs else _convert_output
         convert(model.graph, name, border, ranges[name])
-        _border(model.graph, name).elem_type = _ELEMENTS[border.type]
+        _border(model.graph, name).elem_type = helper.np_dtype_to_tensor_dtype(
+            np.dtype(_DTYPES[border.type])
+        )
     _set_metadata(model, _KEY, None)
 
 
-class _Parameters(NamedTuple):
-    scale: Scalar
-    zero_point: Scalar
-
-    def typed(self, kind: TensorType) -> "_Parameters":
-        """Those of the same numbers as integers of another type."""
-        target = helper.tensor_dtype_to_np_dtype(_ELEMENTS[kind])
-        shift = int(np.iinfo(target).min) - int(np.iinfo(self.zero_point.dtype).min)
-        return self._replace(zero_point=np.asarray(int(self.zero_point) + shift, target))
-
-    def equal(self, other: "_Parameters") -> bool:
-        """Whether numbers are the same integers of the same type, but for rounding of the scale."""
-        return bool(
-            self.zero_point.dtype == other.zero_point.dtype
-            and self.zero_point == other.zero_point
-            and np.isclose(self.scale, other.scale, rtol=1e-6, atol=0)
-        )
-
-
 def _convert_input(graph: onnx.GraphProto, name: str, border: Border, found: Range) -> None:
-    floats = f"{name}/float"
+    floats = _free(graph, f"{name}/float")
     _rename(graph, name, floats)
     quantizers = [node for node in _readers(graph, floats) if node.op_type == "QuantizeLinear"]
-    parameters = _parameters(graph, quantizers[0]) if quantizers else _of_range(found)
-    parameters = parameters.typed(border.type)
+    parameters = _typed(_parameters(graph, quantizers[0]), border) if quantizers else None
+    parameters = parameters or parameters_of(found, _DTYPES[border.type])
     for node in quantizers:
-        if parameters.equal(_parameters(graph, node)):
+        if _equal(parameters, _parameters(graph, node)):
             _rename(graph, node.output[0], name)
             graph.node.remove(node)
     if any(_readers(graph, floats)):
@@ -162,16 +149,16 @@ def _convert_input(graph: onnx.GraphProto, name: str, border: Border, found: Ran
 
 
 def _convert_output(graph: onnx.GraphProto, name: str, border: Border, found: Range) -> None:
-    floats = f"{name}/float"
+    floats = _free(graph, f"{name}/float")
     _rename(graph, name, floats)
     (producer,) = (node for node in graph.node if floats in node.output)
     dequantized = producer.op_type == "DequantizeLinear"
     if dequantized and border.range is None:
-        parameters = _parameters(graph, producer).typed(border.type)
+        parameters = _typed(_parameters(graph, producer), border)
     else:
-        parameters = _of_range(found).typed(border.type)
+        parameters = parameters_of(found, _DTYPES[border.type])
     computed = any(producer.input[0] in node.output for node in graph.node)
-    if dequantized and computed and parameters.equal(_parameters(graph, producer)):
+    if dequantized and computed and _equal(parameters, _parameters(graph, producer)):
         _rename(graph, producer.input[0], name)
         if not any(_readers(graph, floats)):
             graph.node.remove(producer)
@@ -179,24 +166,38 @@ def _convert_output(graph: onnx.GraphProto, name: str, border: Border, found: Ra
         graph.node.append(_node(graph, "QuantizeLinear", floats, name, parameters))
 
 
-def _of_range(found: Range) -> _Parameters:
-    """Those of uint8 numbers that hold a range."""
-    scale = np.float32((found.high - found.low) / 255) or np.float32(1)
-    return _Parameters(np.asarray(scale), np.asarray(np.rint(-found.low / scale), np.uint8))
+def _typed(found: Parameters, border: Border) -> Parameters:
+    """Those of the same numbers as integers of the border's type."""
+    dtype = _DTYPES[border.type]
+    shift = int(np.iinfo(dtype).min) - int(np.iinfo(found.zero_point.dtype).min)
+    return found._replace(zero_point=np.asarray(int(found.zero_point) + shift, dtype))
 
 
-def _parameters(graph: onnx.GraphProto, node: onnx.NodeProto) -> _Parameters:
+def _equal(left: Parameters, right: Parameters) -> bool:
+    return left == right and left.zero_point.dtype == right.zero_point.dtype
+
+
+def _parameters(graph: onnx.GraphProto, node: onnx.NodeProto) -> Parameters:
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    return _Parameters(*(numpy_helper.to_array(constants[name]) for name in node.input[1:3]))
+    return Parameters(*(numpy_helper.to_array(constants[name]) for name in node.input[1:3]))
 
 
 def _node(
-    graph: onnx.GraphProto, op_type: str, source: str, target: str, parameters: _Parameters
+    graph: onnx.GraphProto, op_type: str, source: str, target: str, parameters: Parameters
 ) -> onnx.NodeProto:
-    names = [f"{target}/{field}" for field in parameters._fields]
+    names = [_free(graph, f"{target}/{field}") for field in parameters._fields]
     for name, value in zip(names, parameters, strict=True):
         graph.initializer.append(numpy_helper.from_array(value, name))
     return helper.make_node(op_type, [source, *names], [target], f"{target}/{op_type}")
+
+
+def _free(graph: onnx.GraphProto, name: str) -> str:
+    """The name, or a longer one where there is a value of that name."""
+    used = {value.name for value in (*graph.input, *graph.initializer)}
+    used |= {output for node in graph.node for output in node.output}
+    while name in used:
+        name += "_"
+    return name
 
 
 def _readers(graph: onnx.GraphProto, name: str) -> Iterator[onnx.NodeProto]:

@@ -78,6 +78,7 @@ def quantize_scheme(
         if not given:
             scheme = _with_alike_channels(scheme, samples, preset)
         found |= _find_ranges(scheme, missing, samples, preset.calibration)
+    of_all = value_ranges(scheme, found)
     scheme = scheme.without(
         far_apart_at_the_end(scheme, found),
         "it joins values whose ranges are far apart, and only outputs follow",
@@ -95,7 +96,7 @@ def quantize_scheme(
     )
     parameters = {name: parameters_of(one, preset.activation) for name, one in ranges.items()}
     quantized = insert_qdq(scheme.of(corrected), parameters, weights)
-    convert_borders(quantized, noted, {**found, **ranges})
+    convert_borders(quantized, noted, {**of_all, **found, **ranges})
     for position, reason in sorted(scheme.in_float.items()):
         _log.info("%s stays in float: %s", scheme.label(position), reason)
     _log.debug("quantized %d values in %d units, %s", len(ranges), len(scheme.units), preset)
@@ -127,7 +128,10 @@ def calibrate(
 
 def calibrated_values(scheme: Scheme) -> list[str]:
     """The values that need ranges."""
-    return list(dict.fromkeys([*scheme.calibrated, *borders(scheme.model)]))
+    return [
+        *scheme.calibrated,
+        *(name for name in borders(scheme.model) if name not in scheme.sources),
+    ]
 
 
 def _find_ranges(

@@ -9,7 +9,7 @@ import onnx
 
 from furiosa_ep.quantization.calibration import Calibration, find_calibrator
 from furiosa_ep.quantization.calibrators import PERCENTAGE, percentile
-from furiosa_ep.quantization.editor import get_pure_input_names
+from furiosa_ep.quantization.editor import float_borders, get_pure_input_names
 from furiosa_ep.quantization.errors import QuantizationError
 from furiosa_ep.quantization.prepare import prepare_model
 from furiosa_ep.quantization.presets import Preset
@@ -68,7 +68,10 @@ class Calibrator:
             calibrator = percentile(percentage, method is CalibrationMethod.PERCENTILE_SYM)
         scheme = find_scheme(prepare_model(model))
         self._inputs = get_pure_input_names(scheme.model)
-        self._calibration = Calibration(scheme.model, calibrated_values(scheme), calibrator)
+        # A ModelEditor may come later, and need the ranges of what is in float.
+        more = (name for name in float_borders(scheme.model) if name not in scheme.sources)
+        values = dict.fromkeys([*calibrated_values(scheme), *more])
+        self._calibration = Calibration(scheme.model, list(values), calibrator)
 
     def collect_data(
         self, calibration_dataset: Iterable[Sequence[npt.NDArray[np.generic]]]
