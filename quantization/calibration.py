@@ -5,6 +5,7 @@ import textwrap
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import MappingProxyType
 from typing import cast
 
 import numpy as np
@@ -42,12 +43,17 @@ class Calibration:
     """Finds the ranges of some float values of a model, by the value's name.
 
     Each value has a collector of its own. The model runs on a few samples at a time, and memory
-    holds the activations of these.
+    holds the activations of these. Numbers beyond the `limits` of a value count as these.
     """
 
     def __init__(
-        self, model: onnx.ModelProto, values: Sequence[str], calibrator: Calibrator
+        self,
+        model: onnx.ModelProto,
+        values: Sequence[str],
+        calibrator: Calibrator,
+        limits: Mapping[str, Range] = MappingProxyType({}),
     ) -> None:
+        self._limits = limits
         self._inputs, self._values, self._calibrator = model.graph.input, values, calibrator
         self._model = ProbedModel(model, values, calibrator.sample_size)
         self._pool = ThreadPoolExecutor(AT_ONCE)
@@ -110,6 +116,10 @@ class Calibration:
                 f"calibration sample {number}: the value {name!r} has {found} in it, and a range "
                 "holds finite numbers only; look at the sample and at what the model computes of it"
             )
+        if name in self._limits:
+            limits = self._limits[name]
+            low, high = (float(np.clip(end, *limits)) for end in (low, high))
+            numbers = np.clip(numbers, *limits)
         numbers.flags.writeable = False
         try:
             if name not in self._collectors:

@@ -21,6 +21,9 @@ class Preset:
     """How the ranges of activations are found: a calibrator or its name (docs/quantization.md)."""
     equalize: bool = True
     """Make channels of activations alike, by scales between layers (`accuracy.equalisation`)."""
+    limit_to_functions: bool = True
+    """Leave out of ranges what makes no difference to the only function that reads a value
+    (`accuracy.saturation`)."""
     smooth: bool = True
     """Make channels of what norms compute alike (`accuracy.smoothing`)."""
     search_weights: bool = True
@@ -38,6 +41,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "per-tensor": Preset(per_channel=False),
         "min-max": Preset(
             calibration="extremes",
+            limit_to_functions=False,
             equalize=False,
             smooth=False,
             search_weights=False,

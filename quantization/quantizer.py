@@ -2,12 +2,16 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from types import MappingProxyType
 
 import onnx
 
 from furiosa_ep.partitioner.descriptors import Calibrator
 from furiosa_ep.quantization.accuracy.equalisation import channel_axes, equalize
 from furiosa_ep.quantization.accuracy.layerwise import quantize_layers
+from furiosa_ep.quantization.accuracy.saturation import SAMPLES as LIMIT_SAMPLES
+from furiosa_ep.quantization.accuracy.saturation import saturating_units, saturation_limits
 from furiosa_ep.quantization.accuracy.smoothing import smooth, smoothed_axes
 from furiosa_ep.quantization.accuracy.statistics import channel_maxima
 from furiosa_ep.quantization.calibration import Calibration, find_calibrator
@@ -77,7 +81,8 @@ def quantize_scheme(
     if has_data:
         if not given:
             scheme = _with_alike_channels(scheme, samples, preset)
-        found |= _find_ranges(scheme, missing, samples, preset.calibration)
+        limits = _limits(scheme, missing, samples) if preset.limit_to_functions else {}
+        found |= _find_ranges(scheme, missing, samples, preset.calibration, limits)
     of_all = value_ranges(scheme, found)
     scheme = scheme.without(
         far_apart_at_the_end(scheme, found),
@@ -113,6 +118,16 @@ def _with_alike_channels(scheme: Scheme, samples: Samples, preset: Preset) -> Sc
     return scheme.of(model)
 
 
+def _limits(scheme: Scheme, values: Sequence[str], samples: Samples) -> dict[str, Range]:
+    """The ranges beyond which numbers make no difference to what reads them."""
+    read = [name for name in saturating_units(scheme) if name in values]
+    if not read:
+        return {}
+    run = Calibration(scheme.model, read, find_calibrator("extremes"))
+    run.collect(islice(samples, LIMIT_SAMPLES))
+    return saturation_limits(scheme, run.ranges())
+
+
 def calibrate(
     model: ModelLike, data: CalibrationData, calibration: str | Calibrator = "extremes"
 ) -> dict[str, Range]:
@@ -139,8 +154,9 @@ def _find_ranges(
     values: Sequence[str],
     data: CalibrationData,
     calibration: str | Calibrator,
+    limits: Mapping[str, Range] = MappingProxyType({}),
 ) -> dict[str, Range]:
-    run = Calibration(scheme.model, values, find_calibrator(calibration))
+    run = Calibration(scheme.model, values, find_calibrator(calibration), limits)
     run.collect(data, "Calibrating")
     return run.ranges()
 
