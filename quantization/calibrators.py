@@ -114,8 +114,9 @@ def percentile(percentage: float, symmetric: bool = False) -> Calibrator:
     )
 
 
+EXTREMES = Calibrator("extremes", Extremes, 0)
 CALIBRATORS = (
-    Calibrator("extremes", Extremes, 0),
+    EXTREMES,
     Calibrator("extremes-sym", partial(Extremes, True), 0),
     Calibrator("average", Average, 0),
     Calibrator("entropy", partial(LeastLoss, divergence), SAMPLE_SIZE),

@@ -15,6 +15,7 @@ from furiosa_ep.quantization.accuracy.saturation import saturating_units, satura
 from furiosa_ep.quantization.accuracy.smoothing import smooth, smoothed_axes
 from furiosa_ep.quantization.accuracy.statistics import channel_maxima
 from furiosa_ep.quantization.calibration import Calibration, find_calibrator
+from furiosa_ep.quantization.calibrators import EXTREMES
 from furiosa_ep.quantization.editor import borders, convert_borders
 from furiosa_ep.quantization.errors import QuantizationError
 from furiosa_ep.quantization.insertion import insert_qdq
@@ -120,10 +121,9 @@ def _with_alike_channels(scheme: Scheme, samples: Samples, preset: Preset) -> Sc
 
 def _limits(scheme: Scheme, values: Sequence[str], samples: Samples) -> dict[str, Range]:
     """The ranges beyond which numbers make no difference to what reads them."""
-    read = [name for name in saturating_units(scheme) if name in values]
-    if not read:
+    if saturating_units(scheme).keys().isdisjoint(values):
         return {}
-    run = Calibration(scheme.model, read, find_calibrator("extremes"))
+    run = Calibration(scheme.model, values, EXTREMES)
     run.collect(islice(samples, LIMIT_SAMPLES))
     return saturation_limits(scheme, run.ranges())
 
