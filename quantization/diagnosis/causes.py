@@ -101,7 +101,10 @@ def advice_for(cause: Cause, found: Evidence) -> str:
                 "ranges."
             )
         case Cause.CHANNELS:
-            mend = "Even them out with equalize=True, or keep" if found.has_weights else "Keep"
+            mend = (
+                "equalize=True evens them out where the layers beside it allow that; otherwise keep"
+            )
+            mend = mend if found.has_weights else "Keep"
             return (
                 f"One channel reaches {found.channel_spread:.0f} times as far as the median one, "
                 f"and the others share what few steps are left. {mend} the layer in float with "
@@ -130,7 +133,7 @@ def advice_for(cause: Cause, found: Evidence) -> str:
 
 _BETTER = {
     Cause.CLIPPED: "Widen its range in ranges",
-    Cause.WEIGHTS: "Let adapt_rounding=True choose its weights",
+    Cause.WEIGHTS: "Quantize with adapt_rounding=True",
     Cause.WIDE: 'Calibrate with calibration="mse"',
 }
 
@@ -147,6 +150,7 @@ def _about_weights(found: Evidence) -> str:
             "its own with per_channel=True."
         )
     return (
-        "Rounding its weights costs most. Let adapt_rounding=True or search_weights=True choose "
-        'better ones (preset="best" tries both), or keep the layer in float with keep_float.'
+        "Rounding its weights costs most. adapt_rounding=True and search_weights=True choose "
+        "better ones; where they have, more and other samples may help, or keep the layer in float "
+        "with keep_float."
     )

@@ -11,7 +11,13 @@ from furiosa_ep.quantization.diagnosis.measures import LIMIT, Measures, Noise, d
 from furiosa_ep.quantization.diagnosis.outputs import Outputs
 from furiosa_ep.quantization.diagnosis.pairing import Pair, Pairing, quantized_feed, reference_of
 from furiosa_ep.quantization.diagnosis.report import Diagnosis, LayerDiagnosis
-from furiosa_ep.quantization.diagnosis.runs import LayersAlone, ObservedModel, OneReplaced
+from furiosa_ep.quantization.diagnosis.runs import (
+    HELD,
+    LayersAlone,
+    ObservedModel,
+    OneReplaced,
+    without_rounding,
+)
 from furiosa_ep.quantization.diagnosis.sites import find_sites
 from furiosa_ep.quantization.diagnosis.structure import Structure
 from furiosa_ep.quantization.errors import QuantizationError
@@ -85,10 +91,14 @@ class _Models:
         """Which values belong together."""
         pairing = Pairing(self.reference, self.quantized, self.sites)
         expected = ObservedModel(self.reference, pairing.values, "the float model")
+        computed = [site.integers + HELD for site in self.sites if site.value]
+        held = ObservedModel(
+            without_rounding(self.quantized, self.sites), computed, "the quantized model"
+        )
         for number, feed in enumerate(samples):
             floats = expected.run(feed, number)
             _check_finite(floats, number)
-            pairing.observe(floats, self.actual.run(self.feed(feed), number))
+            pairing.observe(floats, held.run(self.feed(feed), number))
         return pairing.pairs()
 
 

@@ -6,6 +6,7 @@ from html import escape
 from importlib.resources import files
 
 from furiosa_ep.quantization.diagnosis.causes import Cause
+from furiosa_ep.quantization.diagnosis.measures import LIMIT
 from furiosa_ep.quantization.diagnosis.report import (
     Diagnosis,
     LayerDiagnosis,
@@ -71,7 +72,8 @@ def page_of(diagnosis: Diagnosis, title: str) -> str:
 <section class="along">
 <h2>Along the network</h2>
 <p class="hint">Each bar is a layer, from input to output: what is left of its value, in dB of
-signal to noise. The mark is what would be left if that layer alone were quantized.</p>
+signal to noise. The mark is what would be left if that layer alone were quantized; layers that lose
+nothing by themselves have none.</p>
 {_chart(diagnosis)}
 </section>
 <div class="columns">
@@ -144,7 +146,7 @@ def _output_tile(output: OutputDiagnosis) -> str:
 
 def _chart(diagnosis: Diagnosis) -> str:
     bars = "".join(
-        f'<a class="bar {_grade(layer.accumulated_db)}" href="#layer-{number}" '
+        f'<a class="bar {_grade(layer.accumulated_db)}{_lossless(layer)}" href="#layer-{number}" '
         f'data-layer="{number}" style="--so-far:{_height(layer.accumulated_db)}%;'
         f'--alone:{_height(layer.local_db)}%" '
         f'title="{escape(label(layer))}: {layer.accumulated_db:.1f} dB so far, '
@@ -161,6 +163,10 @@ def _chart(diagnosis: Diagnosis) -> str:
         '<span class="fair">20 to 30 dB</span><span class="poor">below 20 dB</span>'
         '<span class="mark">alone</span></p>'
     )
+
+
+def _lossless(layer: LayerDiagnosis) -> str:
+    return " lossless" if layer.local_db >= LIMIT else ""
 
 
 def _height(db: float) -> str:

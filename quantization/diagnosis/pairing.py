@@ -8,6 +8,7 @@ import numpy.typing as npt
 import onnx
 
 from furiosa_ep.quantization.diagnosis.measures import decibels
+from furiosa_ep.quantization.diagnosis.runs import HELD
 from furiosa_ep.quantization.diagnosis.sites import BORDERS, Floats, Site, constants_of
 from furiosa_ep.quantization.errors import QuantizationError
 from furiosa_ep.quantization.samples import Array, Feed
@@ -17,8 +18,14 @@ CLIPS = ("Relu", "Clip")
 SCALED = 1.25
 """A channel that differs by this factor at least may have been scaled on purpose."""
 SCALED_GAIN = 10.0
-"""By how many dB two values must be closer with their channels scaled, for that to be on purpose;
-the result must be as close as this too."""
+"""By how many dB two values must be closer with any scales for these to be on purpose; a fourth of
+that where some are beyond doubt. The result must be as close as this, too."""
+NEAR = 0.35
+"""How near the logarithm of a scale must be to that of a power of two to be taken for it."""
+NEARER = 4.0
+"""How many times less noise a channel must have with such a scale."""
+NEAR_ENOUGH = 1.5
+"""That of a channel that is scaled up, which nothing does but equalisation."""
 ENOUGH = 64
 """How many numbers a channel must have for its scale to be known."""
 ALIKE = 3.0
@@ -75,12 +82,15 @@ class Pairing:
         """The values of the float model that are looked at."""
         return list(dict.fromkeys(name for names in self.candidates.values() for name in names))
 
-    def observe(self, floats: Mapping[str, Array], integers: Mapping[str, Array]) -> None:
-        """Look at a sample."""
+    def observe(self, floats: Mapping[str, Array], held: Mapping[str, Array]) -> None:
+        """Look at a sample: the float model's values, and those of `without_rounding`."""
         for site in self._sites:
-            actual = site.dequantized(integers[site.integers])
+            actual = (
+                held[site.integers + HELD] if site.value else site.dequantized(held[site.integers])
+            )
             for name in self.candidates[site.integers]:
-                fit = self._fits.setdefault((site.integers, name), _Fit(_axis(site, actual.ndim)))
+                new = _Fit(_axis(site, actual.ndim))
+                fit = self._fits.setdefault((site.integers, name), new)
                 fit.add(floats[name], actual)
 
     def pairs(self) -> tuple[Pair, ...]:
@@ -143,24 +153,42 @@ class _Fit:
     def decibels(self) -> float:
         """Signal to noise, with the channels scaled where that is on purpose."""
         total = np.sum(self._sums, axis=0)
-        return _decibels(total, np.ones_like(total[0]) if self.gains() is None else _gains(total))
+        gains = self.gains()
+        return _decibels(
+            total, np.ones(1) if gains is None else gains.reshape(-1).astype(np.float64)
+        )
 
     def gains(self) -> Floats | None:
         """How the channels are scaled, in the rank of the value; None where they are not.
 
         Scales that are on purpose bring one half of the samples nearer that are found on the other.
         """
-        if self._numbers < ENOUGH:
-            return None
-        first, second = (np.sum(self._sums[i::2] or self._sums, axis=0) for i in range(2))
-        gains = _gains(first)
-        close, before = _decibels(second, gains), _decibels(second, np.ones_like(gains))
-        apart = bool(((gains > SCALED) | (gains < 1 / SCALED)).any())
-        if not apart or close < max(SCALED_GAIN, before + SCALED_GAIN):
+        halves = [np.sum(self._sums[i::2] or self._sums, axis=0) for i in range(2)]
+        total = np.sum(self._sums, axis=0)
+        chosen = self._powers_of_two(total, halves)
+        close = _decibels(halves[1], chosen)
+        free = _gains(halves[0])
+        apart = bool(((free > SCALED) | (free < 1 / SCALED)).any())
+        best = _decibels(halves[1], free)
+        margin = SCALED_GAIN if (chosen == 1).all() else SCALED_GAIN / 4
+        if self._numbers >= ENOUGH and apart and best >= max(SCALED_GAIN, close + margin):
+            chosen = _gains(total)
+        if (chosen == 1).all():
             return None
         shape = [1] * self._rank
         shape[self.axis] = -1
-        return _gains(np.sum(self._sums, axis=0)).reshape(shape).astype(np.float32)
+        return chosen.reshape(shape).astype(np.float32)
+
+    def _powers_of_two(self, total: Sums, halves: Sequence[Sums]) -> Sums:
+        """The scales as equalisation chooses them, which are found without error; 1 elsewhere."""
+        exponents = np.log2(_gains(total))
+        found: Sums = np.exp2(np.rint(exponents))
+        lower = found < 1  # which limits make of a channel, too
+        sure = ~lower | (np.abs(exponents - np.rint(exponents)) < NEAR)
+        nearer = np.where(lower, NEARER, NEAR_ENOUGH)
+        for half in halves:
+            sure &= nearer * _noise(half, found) <= _noise(half, np.ones_like(found))
+        return np.where(sure, found, 1.0)
 
 
 def _gains(sums: Sums) -> Sums:
@@ -172,16 +200,21 @@ def _gains(sums: Sums) -> Sums:
 
 def _decibels(sums: Sums, gains: Sums) -> float:
     """Signal to noise where the float channels are scaled so."""
+    signal = float((gains**2 * sums[0]).sum())
+    return decibels(signal, max(float(_noise(sums, gains).sum()), signal * 1e-10))
+
+
+def _noise(sums: Sums, gains: Sums) -> Sums:
+    """What is left of each channel where the float channels are scaled so."""
     ff, fq, qq = sums
-    signal = float((gains**2 * ff).sum())
-    noise = float((gains**2 * ff - 2 * gains * fq + qq).sum())
-    return decibels(signal, max(noise, signal * 1e-10))
+    found: Sums = np.maximum(gains**2 * ff - 2 * gains * fq + qq, 0)
+    return found
 
 
 def _axis(site: Site, rank: int) -> int:
     """The axis of the channels of a value."""
-    last = site.node is not None and site.node.op_type in ("MatMul", "LayerNormalization")
-    return 1 if rank >= 4 or (rank == 3 and not last) else -1
+    one_dimensional = site.node is not None and site.node.op_type in ("Conv", "ConvTranspose")
+    return 1 if rank >= 4 or (rank == 3 and one_dimensional) else -1
 
 
 class _Names:

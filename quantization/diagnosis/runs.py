@@ -1,12 +1,12 @@
 """Runs of both models with their values as outputs, and of each layer alone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from furiosa_ep.quantization.diagnosis.sites import BORDERS, Floats, Site
 from furiosa_ep.quantization.errors import QuantizationError
@@ -15,6 +15,7 @@ from furiosa_ep.quantization.samples import Array, Feed
 GIVEN = "/furiosa/given"
 """Behind the name of a value: what stands for it."""
 CHOSEN = "/furiosa/chosen"
+HELD = "/furiosa/held"
 
 
 class ObservedModel:
@@ -67,6 +68,38 @@ def run(
     except Exception as error:  # onnxruntime's exceptions have no common base
         raise QuantizationError(f"{what} does not take sample {number}: {error}") from error
     return outputs
+
+
+def without_rounding(model: onnx.ModelProto, sites: Iterable[Site]) -> onnx.ModelProto:
+    """The quantized model with activations that are limited to their ranges, but not rounded.
+
+    `HELD` behind the name of a site's integers is the name of what it holds.
+    """
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    graph = found.graph
+    by_integers = {site.integers: site for site in sites}
+    nodes = list(graph.node)
+    del graph.node[:], graph.value_info[:], graph.output[:]
+    for node in nodes:
+        site = by_integers.get(node.output[0])
+        if node.op_type == "QuantizeLinear" and site is not None:
+            graph.node.extend(_limited(graph, site))
+        site = by_integers.get(node.input[0]) if node.input else None
+        if node.op_type == "DequantizeLinear" and site is not None and site.value:
+            held = helper.make_node("Identity", [site.integers + HELD], [node.output[0]])
+            graph.node.append(held)
+        else:  # what quantizes stays for integers that something else reads
+            graph.node.append(node)
+    return found
+
+
+def _limited(graph: onnx.GraphProto, site: Site) -> Iterator[onnx.NodeProto]:
+    held = site.integers + HELD
+    for name, number in ((f"{held}/low", site.low), (f"{held}/high", site.high)):
+        graph.initializer.append(numpy_helper.from_array(np.array(number, np.float32), name))
+    yield helper.make_node("Max", [site.value, f"{held}/low"], [f"{held}/raised"])
+    yield helper.make_node("Min", [f"{held}/raised", f"{held}/high"], [held])
 
 
 class LayersAlone:

@@ -2,7 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,9 @@ from furiosa_ep.quantization import (
     calibrate,
     quantize_model,
 )
+from furiosa_ep.quantization.calibration import find_calibrator
 from furiosa_ep.quantization.diagnosis import Cause, Diagnosis, LayerDiagnosis, diagnose
+from furiosa_ep.quantization.diagnosis.causes import Evidence, advice_for
 
 Array = npt.NDArray[np.float32]
 
@@ -184,9 +188,13 @@ def test_full_biases_are_told() -> None:
     assert found.advice.startswith("4 of its biases")
 
 
-def test_channels_that_were_scaled_on_purpose_are_no_loss() -> None:
-    scales = np.array([0.1, 0.5, 1, 1, 2, 4, 8, 0.3], np.float32)
-    equalised = conv_model(scales)
+@pytest.mark.parametrize(
+    "scales",
+    [(0.1, 0.5, 1, 1, 2, 4, 8, 0.3), (1, 1, 1, 1, 2, 64, 1024, 1)],
+    ids=["any", "powers-of-two"],
+)
+def test_channels_that_were_scaled_on_purpose_are_no_loss(scales: Sequence[float]) -> None:
+    equalised = conv_model(np.array(scales, np.float32))
     eight = quantized(equalised)
     own = diagnose(equalised, eight, samples(4))
     found = diagnose(conv_model(), eight, samples(4))
@@ -345,3 +353,30 @@ def test_page_needs_nothing_and_escapes_names() -> None:
     assert "&lt;script&gt;alert(&#x27;second&#x27;)&lt;/script&gt;&amp;&quot;" in page
     assert page.count("<script>") == 1
     assert not re.findall(r"https?:|src=|@import|url\(", page)
+
+
+def test_advice_names_options_that_exist() -> None:
+    evidence = Evidence(
+        share=1,
+        output_db=1,
+        accumulated_db=1,
+        local_db=1,
+        rounding=1,
+        clipping=1,
+        weights=1,
+        outside=0.1,
+        reach=0.1,
+        typical_steps=1,
+        channel_spread=9,
+        full_biases=1,
+        upstream="conv",
+        per_channel=True,
+    )
+    coarse = replace(evidence, per_channel=False)
+    advice = " ".join(advice_for(cause, one) for cause in Cause for one in (evidence, coarse))
+    own = {field.name for field in fields(Preset)}
+    assert {*re.findall(r"(\w+)=True", advice)} <= own
+    for name in re.findall(r'calibration="(\w+)"', advice):
+        find_calibrator(name)
+    parameters = signature(quantize_model).parameters
+    assert {"keep_float", "ranges"} <= parameters.keys()
