@@ -19,6 +19,9 @@ class Cause(enum.StrEnum):
 
 GOOD = 30.0
 """Signal to noise in dB from which a layer has little to lose: 3 % of what its values are."""
+HARMLESS = 40.0
+"""Signal to noise of the outputs from which a layer does no harm, whatever its own value loses:
+calibration leaves out of ranges what the next operator does not tell apart."""
 POOR = 20.0
 """Signal to noise below which a value has lost what matters: 10 % of what it is."""
 LARGE = 0.1
@@ -57,6 +60,11 @@ class Evidence:
     """Whether its weights have a scale for each channel; None where it has none in 8 bits."""
 
     @property
+    def harmless(self) -> bool:
+        """Whether the outputs hardly notice it."""
+        return self.output_db is not None and self.output_db >= HARMLESS
+
+    @property
     def has_weights(self) -> bool:
         """Whether it has constants in 8 bits."""
         return self.per_channel is not None
@@ -76,7 +84,7 @@ def cause_of(found: Evidence) -> Cause:
     """The one that is most worth attending to."""
     if found.full_biases:
         return Cause.BIAS
-    if found.local_db < GOOD:
+    if found.local_db < GOOD and not found.harmless:
         apart = found.largest is Cause.WIDE and found.channel_spread >= APART
         return Cause.CHANNELS if apart else found.largest
     if found.share >= LARGE and (found.output_db is None or found.output_db < GOOD):
@@ -96,7 +104,7 @@ def advice_for(cause: Cause, found: Evidence) -> str:
             )
         case Cause.CLIPPED:
             return (
-                f"{found.outside:.2%} of its numbers lie beyond the range and are cut off. "
+                f"{100 * found.outside:.2g} % of its numbers lie beyond the range and are cut off. "
                 'Calibrate with calibration="extremes" or with more samples, or widen its range in '
                 "ranges."
             )
@@ -127,6 +135,8 @@ def advice_for(cause: Cause, found: Evidence) -> str:
         case Cause.INHERITED:
             upstream = f", first of all {found.upstream!r}" if found.upstream else ""
             return f"It loses little by itself: mend the layers before it{upstream}."
+        case _ if found.local_db < GOOD:
+            return "Its value loses something, but hardly anything that the outputs notice."
         case _:
             return "It loses no more than 8 bits must."
 

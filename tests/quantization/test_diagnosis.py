@@ -24,7 +24,7 @@ from furiosa_ep.quantization import (
 )
 from furiosa_ep.quantization.calibration import find_calibrator
 from furiosa_ep.quantization.diagnosis import Cause, Diagnosis, LayerDiagnosis, diagnose
-from furiosa_ep.quantization.diagnosis.causes import Evidence, advice_for
+from furiosa_ep.quantization.diagnosis.causes import Evidence, advice_for, cause_of
 
 Array = npt.NDArray[np.float32]
 
@@ -355,25 +355,49 @@ def test_page_needs_nothing_and_escapes_names() -> None:
     assert not re.findall(r"https?:|src=|@import|url\(", page)
 
 
+EVIDENCE = Evidence(
+    share=1,
+    output_db=1,
+    accumulated_db=1,
+    local_db=1,
+    rounding=1,
+    clipping=1,
+    weights=1,
+    outside=0.1,
+    reach=0.1,
+    typical_steps=1,
+    channel_spread=9,
+    full_biases=1,
+    upstream="conv",
+    per_channel=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({}, Cause.BIAS),
+        ({"full_biases": 0, "clipping": 3}, Cause.CLIPPED),
+        ({"full_biases": 0, "rounding": 3}, Cause.CHANNELS),
+        ({"full_biases": 0, "rounding": 3, "channel_spread": 2}, Cause.WIDE),
+        ({"full_biases": 0, "weights": 3}, Cause.WEIGHTS),
+        ({"full_biases": 0, "clipping": 3, "output_db": 45}, Cause.INHERITED),
+        ({"full_biases": 0, "clipping": 3, "output_db": 45, "accumulated_db": 25}, Cause.NONE),
+        ({"full_biases": 0, "local_db": 35, "clipping": 3}, Cause.SENSITIVE),
+        ({"full_biases": 0, "local_db": 35, "rounding": 3}, Cause.WIDE),
+        ({"full_biases": 0, "local_db": 35, "share": 0.05}, Cause.INHERITED),
+        ({"full_biases": 0, "local_db": 35, "output_db": 35, "accumulated_db": 35}, Cause.NONE),
+    ],
+)
+def test_causes_are_told_apart(changes: dict[str, float], cause: Cause) -> None:
+    evidence = replace(EVIDENCE, **changes)  # type: ignore[arg-type]
+    assert cause_of(evidence) is cause
+    assert advice_for(cause, evidence)
+
+
 def test_advice_names_options_that_exist() -> None:
-    evidence = Evidence(
-        share=1,
-        output_db=1,
-        accumulated_db=1,
-        local_db=1,
-        rounding=1,
-        clipping=1,
-        weights=1,
-        outside=0.1,
-        reach=0.1,
-        typical_steps=1,
-        channel_spread=9,
-        full_biases=1,
-        upstream="conv",
-        per_channel=True,
-    )
-    coarse = replace(evidence, per_channel=False)
-    advice = " ".join(advice_for(cause, one) for cause in Cause for one in (evidence, coarse))
+    coarse = replace(EVIDENCE, per_channel=False)
+    advice = " ".join(advice_for(cause, one) for cause in Cause for one in (EVIDENCE, coarse))
     own = {field.name for field in fields(Preset)}
     assert {*re.findall(r"(\w+)=True", advice)} <= own
     for name in re.findall(r'calibration="(\w+)"', advice):
