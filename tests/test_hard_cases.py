@@ -6,10 +6,9 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.accuracy.hard_cases import SIDE, hard_tasks
+from benchmarks.accuracy.hard_cases import hard_tasks
 from benchmarks.accuracy.measure import run
 from benchmarks.accuracy.tasks import Array, Task
-from benchmarks.models.trained import textures
 
 TASKS = {task.name: task for task in hard_tasks(count=20, calibration=10)}
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
@@ -35,7 +34,7 @@ def sizes(values: Array) -> Array:
 @every_task
 def test_activations_neither_die_nor_explode(task: Task) -> None:
     for name, values in convolutions(task.name).items():
-        assert 0.5 < sizes(values).max() < 50, name
+        assert 0.1 < sizes(values).max() < 50, name
         assert np.mean(sizes(values) < 1e-3) < 0.1, name
         assert np.abs(values).max() < 1000, name
 
@@ -74,9 +73,9 @@ def test_most_limited_values_are_below_the_limit() -> None:
 @pytest.mark.parametrize("name", ["SiLU, squeeze and excitation", "HardSwish, MobileNetV3"])
 def test_some_channels_are_rarely_above_zero(name: str) -> None:
     values = next(iter(convolutions(name).values()))
-    above = np.mean(values > 0, axis=(0, 2, 3))
-    assert np.sum(above < 0.02) == round(0.08 * len(above))
-    assert np.all(above[above < 0.02] > 0)
+    rare = values.mean(axis=(0, 2, 3)) < -30
+    assert np.sum(rare) == round(0.08 * len(rare))
+    assert 0 < np.mean(values[:, rare] > 0) < 0.001
 
 
 @pytest.mark.parametrize("name", list(TASKS)[-2:])
@@ -85,9 +84,3 @@ def test_boxes_are_larger_than_scores_by_far(name: str) -> None:
     assert boxes.max() > 300
     assert 0.5 < scores.max() <= 1
     assert np.median(scores) < 0.15
-
-
-def test_textures_differ_in_contrast_and_some_stand_out() -> None:
-    contrast = textures(500, SIDE, 0).std(axis=(1, 2, 3))
-    assert np.median(contrast) == pytest.approx(1, abs=0.1)
-    assert 2 < contrast.max() < 5

@@ -25,9 +25,9 @@ LIMITED = Spread(decades=3, largest=6)
 """The same, few values of which are above 6."""
 USUAL = Spread(rare=0.08)
 """Some channels that are hardly ever above zero."""
-BOTTLENECK = Spread(decades=1.5, largest=3)
+BOTTLENECK = Spread(decades=1, largest=2)
 """Between layers, without an activation function."""
-GATES = Spread(decades=0.5, largest=4, offset=2)
+GATES = Spread(decades=0.5, largest=2, offset=1)
 """Of excitations: most are open or closed."""
 CALM = Spread()
 

@@ -36,15 +36,16 @@ class Spread:
     """Standard deviation of channels' means, in deviations of the channel."""
     rare: float = 0.0
     """The share of channels that are far below zero nearly always: detectors of rare things."""
-    below: float = 30.0
-    """How far below zero the mean of a rare channel is; it is above zero by four deviations."""
+    below: float = 60.0
+    """How far below zero the mean of a rare channel is, which is four of its deviations."""
 
 
 class Trained(Network):
     """A network for images like the given ones, on which every layer is normalised.
 
-    Deviations of channels stay as drawn whatever the weights before them. Weights make up for the
-    different deviations of the channels that they read, so that all of them count.
+    Deviations of channels are as drawn whatever the weights before them, but that values which
+    vary little are not made to vary. Weights make up for the different deviations of the channels
+    that they read, so that all of them count; of rare ones the largest values count as others do.
     """
 
     def __init__(self, name: str, images: Array, seed: int = 0) -> None:
@@ -82,11 +83,11 @@ class Trained(Network):
         spread: Spread = Spread(),
     ) -> str:
         """A square convolution with bias, whose results spread as told."""
-        deviations, means = self._drawn(channels, spread)
+        deviations, means, sizes = self._drawn(channels, spread)
         fan_in = self.channels(x) // groups
         weight = self._random.standard_normal((channels, fan_in, kernel, kernel), np.float32)
-        sizes = self._sizes.get(x, np.ones(self.channels(x), np.float32))
-        weight /= sizes[None, :, None, None] if groups == 1 else sizes[:, None, None, None]
+        given = self._sizes.get(x, np.ones(self.channels(x), np.float32))
+        weight /= given[None, :, None, None] if groups == 1 else given[:, None, None, None]
         attributes: dict[str, Any] = {
             "kernel_shape": [kernel, kernel],
             "strides": [stride, stride],
@@ -95,17 +96,17 @@ class Trained(Network):
         }
         node = helper.make_node("Conv", ["x", "w"], ["y"], **attributes)
         (raw,) = _evaluate(node, {"x": self.values[x], "w": weight})
-        quiet = 0.3 * kernel if groups > 1 else 1e-6  # what reads a rare channel only
+        quiet = 0.3 * kernel * np.sqrt(fan_in)  # what varies little is not made to vary
         gain = deviations / np.maximum(_deviations(raw), quiet)
         weight *= gain[:, None, None, None]
         bias = means - gain * raw.mean(axis=(0, 2, 3))
         constants = (self.constant(array.astype(np.float32)) for array in (weight, bias))
         y = self.op("Conv", x, *constants, channels=channels, **attributes)
-        self._sizes[y] = deviations
+        self._sizes[y] = sizes
         return y
 
-    def _drawn(self, channels: int, spread: Spread) -> tuple[Array, Array]:
-        """The deviation and mean of each channel."""
+    def _drawn(self, channels: int, spread: Spread) -> tuple[Array, Array, Array]:
+        """The deviation, the mean and the usual size of each channel."""
         places = (np.arange(channels) + 0.5) / channels
         bell = np.array([NormalDist().inv_cdf(place) for place in places])
         exponents = (bell - bell.max()) / max(np.ptp(bell), 1e-6) * spread.decades
@@ -115,6 +116,7 @@ class Trained(Network):
         return (
             np.where(rare, spread.below / 4, deviations).astype(np.float32),
             np.where(rare, -spread.below, means).astype(np.float32),
+            np.where(rare, spread.below, deviations).astype(np.float32),
         )
 
 
@@ -140,17 +142,12 @@ def _evaluate(node: onnx.NodeProto, given: dict[str, Array]) -> list[Array]:
 
 
 def textures(count: int, size: int, seed: int) -> Array:
-    """Images with the spectrum of photographs, float32 [count, 3, size, size], of deviation 1.
-
-    Contrast differs from image to image; one of 50 has twice as much.
-    """
+    """Images with the spectrum of photographs, float32 [count, 3, size, size], of deviation 1."""
     random = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]) * size
     spectrum = random.standard_normal((count, 3, *frequency.shape), np.float32)
     spectrum = spectrum + 1j * random.standard_normal(spectrum.shape, np.float32)
     spectrum[:, 1:] = 0.7 * spectrum[:, :1] + 0.7 * spectrum[:, 1:]  # colours go together
-    images = np.fft.irfft2(spectrum / np.maximum(frequency, 1), (size, size))
+    images: Array = np.fft.irfft2(spectrum / np.maximum(frequency, 1), (size, size))
     images /= images.std(axis=(1, 2, 3), keepdims=True)
-    contrast = np.exp(random.normal(0, 0.3, (count, 1, 1, 1)))
-    contrast *= np.where(random.random((count, 1, 1, 1)) < 0.02, 2, 1)
-    return (images * contrast).astype(np.float32)
+    return images.astype(np.float32)
