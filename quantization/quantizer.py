@@ -1,9 +1,12 @@
 """`quantize_model`: a float model and some data in, a QDQ model out; `calibrate`: the ranges."""
 
+import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import islice
 from types import MappingProxyType
+from typing import Any
 
 import onnx
 
@@ -18,7 +21,6 @@ from furiosa_ep.quantization.calibration import Calibration, find_calibrator
 from furiosa_ep.quantization.calibrators import EXTREMES
 from furiosa_ep.quantization.editor import borders, convert_borders
 from furiosa_ep.quantization.errors import QuantizationError
-from furiosa_ep.quantization.insertion import insert_qdq
 from furiosa_ep.quantization.loading import ModelLike
 from furiosa_ep.quantization.parameters import (
     far_apart_at_the_end,
@@ -30,7 +32,16 @@ from furiosa_ep.quantization.presets import Preset, find_preset
 from furiosa_ep.quantization.ranges import Range, check_ranges
 from furiosa_ep.quantization.samples import CalibrationData, Samples
 from furiosa_ep.quantization.scheme import Scheme
+from furiosa_ep.quantization.search import (
+    OutputLoss,
+    Quantization,
+    best_preset,
+    costly_units,
+)
 from furiosa_ep.quantization.units import find_scheme
+
+METADATA_KEY = "furiosa_ep.quantization"
+"""In the metadata of a quantized model: how it was made."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +53,7 @@ def quantize_model(
     *,
     ranges: Mapping[str, Sequence[float]] | None = None,
     keep_float: Iterable[str] = (),
+    max_loss: float | None = None,
 ) -> onnx.ModelProto:
     """Return `model` as a QDQ model: 8-bit activations, int8 weights, int32 biases.
 
@@ -49,12 +61,18 @@ def quantize_model(
     raised to 13 where it is lower. `data` yields samples of what the model will see, each an
     array (for a model of one input) or a dict from input name to array, in the input's shape; a
     CalibrationDataReader works too. `preset` is a name in `PRESETS` or a `Preset`:
-    "default" is uint8 activations that reach from the smallest to the largest value seen, and int8
-    weights per output channel. `ranges`, such as `calibrate` finds, are taken as they are; data
-    are needed only for values that they do not name. `keep_float` names nodes that are not
-    quantized, by their names or those of their outputs, or by patterns of them (`fnmatch`).
+    "default" is uint8 activations, int8 weights per output channel and all accuracy methods.
+    `ranges`, such as `calibrate` finds, are taken as they are; data are needed only for values that
+    they do not name.
 
-    What the NPU does not take is left in float, too.
+    What the NPU does not take is left in float. `keep_float` names nodes that are as well, by their
+    names or those of their outputs, or by patterns of them (`fnmatch`). With `max_loss`, those
+    that lose most are, as many as it takes: it bounds the squared error of the outputs relative to
+    their power (0.001 is 30 dB), as measured on calibration data.
+
+    What was done stands in the model's metadata as JSON, under "furiosa_ep.quantization": the
+    `options` of the preset, which nodes are `in_float` and why, with a search or `max_loss` also
+    the `loss`, and what else was `tried`.
 
     Raises `QuantizationError` for a model that cannot be read or is quantized already, for data
     that does not fit the inputs, for neither data nor range of a value, for ranges of values that
@@ -62,20 +80,49 @@ def quantize_model(
     """
     if isinstance(keep_float, str):
         keep_float = (keep_float,)
-    prepared = prepare_model(model)
-    scheme = find_scheme(prepared)
+    if max_loss is not None and not max_loss > 0:
+        raise QuantizationError(f"max_loss {max_loss}: expected a number above 0, such as 0.001")
+    scheme = find_scheme(prepare_model(model))
     scheme = scheme.without(scheme.matching(keep_float), "kept in float as asked")
     given = check_ranges(ranges or {})
     _check_names(scheme, given)
-    return quantize_scheme(scheme, data, find_preset(preset), given)
+    return quantize_scheme(scheme, data, find_preset(preset), given, max_loss)
 
 
 def quantize_scheme(
-    scheme: Scheme, data: CalibrationData, preset: Preset, given: Mapping[str, Range]
+    scheme: Scheme,
+    data: CalibrationData,
+    preset: Preset,
+    given: Mapping[str, Range],
+    max_loss: float | None = None,
 ) -> onnx.ModelProto:
     """`quantize_model` for a scheme. Ranges that nothing needs are left out of account."""
-    noted = borders(scheme.model)
     samples = Samples(data, scheme.model.graph.input)
+    loss = OutputLoss(scheme.model, samples) if preset.search or max_loss is not None else None
+    facts: dict[str, Any] = {}
+    if preset.search and loss is not None:
+        preset, tried = best_preset(
+            preset, lambda one: loss(_quantization(scheme, samples, one, given).model())
+        )
+        facts["tried"] = dict(tried)
+    quantization = _quantization(scheme, samples, preset, given)
+    if max_loss is not None and loss is not None and loss(quantization.model()) > max_loss:
+        costly = costly_units(quantization, loss, max_loss)
+        positions = {position for unit in costly for position in unit.positions}
+        reason = f"it loses more than others do, and outputs may lose {max_loss:g} in all"
+        quantization = _quantization(scheme.without(positions, reason), samples, preset, given)
+    quantized = quantization.model()
+    if loss is not None:
+        facts["loss"] = loss(quantized)
+    convert_borders(quantized, borders(scheme.model), quantization.ranges)
+    _describe(quantized, quantization.scheme, preset, facts)
+    return quantized
+
+
+def _quantization(
+    scheme: Scheme, samples: Samples, preset: Preset, given: Mapping[str, Range]
+) -> Quantization:
+    noted = borders(scheme.model)
     found = {**given, **{name: border.range for name, border in noted.items() if border.range}}
     missing = [name for name in calibrated_values(scheme) if name not in found]
     has_data = bool(missing or not found)
@@ -84,7 +131,7 @@ def quantize_scheme(
             scheme = _with_alike_channels(scheme, samples, preset)
         limits = _limits(scheme, missing, samples) if preset.limit_to_functions else {}
         found |= _find_ranges(scheme, missing, samples, preset.calibration, limits)
-    of_all = value_ranges(scheme, found)
+    found = value_ranges(scheme, found) | found
     scheme = scheme.without(
         far_apart_at_the_end(scheme, found),
         "it joins values whose ranges are far apart, and only outputs follow",
@@ -101,12 +148,20 @@ def quantize_scheme(
         correct_bias=preset.correct_bias and has_data,
     )
     parameters = {name: parameters_of(one, preset.activation) for name, one in ranges.items()}
-    quantized = insert_qdq(scheme.of(corrected), parameters, weights)
-    convert_borders(quantized, noted, {**of_all, **found, **ranges})
-    for position, reason in sorted(scheme.in_float.items()):
-        _log.info("%s stays in float: %s", scheme.label(position), reason)
-    _log.debug("quantized %d values in %d units, %s", len(ranges), len(scheme.units), preset)
-    return quantized
+    return Quantization(scheme.of(corrected), parameters, weights, {**found, **ranges})
+
+
+def _describe(
+    quantized: onnx.ModelProto, scheme: Scheme, preset: Preset, facts: Mapping[str, Any]
+) -> None:
+    """Note in a model's metadata, and in the log, how it was quantized."""
+    in_float = {scheme.label(p): reason for p, reason in sorted(scheme.in_float.items())}
+    for label, reason in in_float.items():
+        _log.info("%s stays in float: %s", label, reason)
+    calibrator = find_calibrator(preset.calibration).name
+    options = {**asdict(replace(preset, calibration=calibrator, search=False))}
+    told = {"options": options, "in_float": in_float, **facts}
+    quantized.metadata_props.add(key=METADATA_KEY, value=json.dumps(told, ensure_ascii=False))
 
 
 def _with_alike_channels(scheme: Scheme, samples: Samples, preset: Preset) -> Scheme:

@@ -211,8 +211,8 @@ def test_quantized_model_is_refused() -> None:
 
 
 def test_unknown_preset_names_the_presets() -> None:
-    with pytest.raises(QuantizationError, match="default, int8, per-tensor, min-max"):
-        quantize_model(conv_model(), samples(1), "best")
+    with pytest.raises(QuantizationError, match="default, best, int8, per-tensor, min-max"):
+        quantize_model(conv_model(), samples(1), "finest")
 
 
 @pytest.mark.parametrize("model", [b"\x00nonsense", "missing.onnx"])

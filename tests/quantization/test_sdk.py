@@ -227,4 +227,5 @@ def test_an_editor_may_come_after_calibration(code: str) -> None:
     types = [v.type.tensor_type.elem_type for v in (*found.graph.input, *found.graph.output)]
     assert types == [onnx.TensorProto.UINT8, onnx.TensorProto.INT8]
     onnx.checker.check_model(found, full_check=True)
-    assert found == quantize_model(proto, [array for (array,) in samples()], "min-max")
+    expected = quantize_model(proto, [array for (array,) in samples()], "min-max")
+    assert found.graph == expected.graph
