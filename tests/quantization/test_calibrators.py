@@ -63,7 +63,7 @@ def test_percentiles(parts: list[Numbers], percentage: float) -> None:
     assert (numbers < low - bin_width).sum() <= left_out + 1
     assert (numbers > high + bin_width).sum() <= left_out + 1
     low, high = found(percentile(percentage, symmetric=True), parts)
-    assert numbers.min() <= max(low, numbers.min()) <= min(high, max(numbers.max(), 0))
+    assert min(numbers.min(), 0) <= low <= 0 <= high <= max(numbers.max(), 0)
     beyond = (numbers < low - bin_width) | (numbers > high + bin_width)
     assert beyond.sum() <= numbers.size * (1 - percentage / 100) + 1
 
