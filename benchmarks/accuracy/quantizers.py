@@ -4,23 +4,22 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import onnx
 from onnx import version_converter
 
 from benchmarks.accuracy.tasks import Feed
-from furiosa_ep.quantization import Preset, quantize_model
+from furiosa_ep.quantization import quantize_model
 
 Quantizer: TypeAlias = Callable[[onnx.ModelProto, Iterable[Feed]], onnx.ModelProto]
 
 CALIBRATORS = ("MinMax", "Entropy", "Percentile")
 """Those of ONNX Runtime's quantize_static."""
 PLAIN = "min-max"
-"""Our quantizer with the smallest and largest values as ranges and none of its methods."""
+"""Our preset that does nothing for accuracy."""
 OPSET = 13
 """The first that knows a scale per channel."""
 
@@ -33,28 +32,15 @@ def quantizers(presets: Sequence[str]) -> Mapping[str, Quantizer]:
 
 def hard_quantizers(presets: Sequence[str]) -> Mapping[str, Quantizer]:
     """Those for hard cases: presets beside min-max, ONNX Runtime's and ours."""
-    without: dict[str, Any] = dict.fromkeys(_methods(), False)
-    plain = Preset(calibration="extremes", **without)
-    return {
-        "ORT MinMax": partial(by_onnxruntime, calibrator="MinMax"),
-        PLAIN: partial(by_preset, preset=plain),
-        **_by_presets(presets),
-    }
+    plain = partial(by_onnxruntime, calibrator="MinMax")
+    return {"ORT MinMax": plain, **_by_presets(dict.fromkeys([PLAIN, *presets]))}
 
 
-def _by_presets(presets: Sequence[str]) -> Mapping[str, Quantizer]:
+def _by_presets(presets: Iterable[str]) -> Mapping[str, Quantizer]:
     return {preset: partial(by_preset, preset=preset) for preset in presets}
 
 
-def _methods() -> list[str]:
-    """The accuracy methods that a preset can switch on."""
-    every = (field.name for field in fields(Preset) if isinstance(field.default, bool))
-    return [name for name in every if name != "per_channel"]
-
-
-def by_preset(
-    model: onnx.ModelProto, data: Iterable[Feed], preset: str | Preset
-) -> onnx.ModelProto:
+def by_preset(model: onnx.ModelProto, data: Iterable[Feed], preset: str) -> onnx.ModelProto:
     """What `furiosa_ep.quantization.quantize_model` makes."""
     return quantize_model(model, data, preset)
 

@@ -12,8 +12,7 @@ from benchmarks.accuracy.tasks import Figure
 
 BEGIN = "<!-- Written by `python -m benchmarks.accuracy --write`. -->"
 HARD_BAR = 0.1
-"""The share of min-max's noise that a preset may have in a hard case."""
-PLAINS = ("ORT MinMax", PLAIN)
+"""The share of the noise of ONNX Runtime's min-max that a preset may have in a hard case."""
 END = "<!-- End of what benchmarks.accuracy writes. -->"
 
 
@@ -43,14 +42,15 @@ def _trained(rows: Sequence[Row]) -> str:
 
 def _hard(rows: Sequence[Row]) -> str:
     names = [name for name in _names(rows) if name != "float"]
+    presets = set(names) - {"ORT MinMax", PLAIN}
     lines = [["hard case, noise of the outputs", *names]]
     for row in rows:
         found = {name: result for name in names if (result := row.find(name))}
-        plain = found[PLAIN].noise if PLAIN in found else math.nan
-        cells = [f"{result.noise:.2g}" for result in found.values()]
-        for number, (name, result) in enumerate(found.items()):
-            if name not in PLAINS and result.noise:
-                cells[number] += f" (1/{plain / result.noise:.0f})"
+        plain = found["ORT MinMax"].noise if "ORT MinMax" in found else math.nan
+        cells = [
+            f"{result.noise:.2g}" + (f" (1/{plain / result.noise:.0f})" if name in presets else "")
+            for name, result in found.items()
+        ]
         lines.append([row.task.name, *cells])
     return _table(lines, 1)
 
@@ -95,7 +95,7 @@ def _missed(row: Row, preset: str) -> Iterator[str]:
     if own is None or given is None:
         return
     if row.task.hard:
-        for other in filter(None, map(row.find, PLAINS)):
+        for other in others:
             if not own.noise <= other.noise * HARD_BAR:
                 times = other.noise / own.noise
                 yield f"{row.task.name}: {times:.1f} times less noise than {other.quantizer}"
