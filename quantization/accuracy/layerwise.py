@@ -7,7 +7,12 @@ import onnx
 
 from furiosa_ep.quantization.accuracy import rounding
 from furiosa_ep.quantization.accuracy.bias_correction import correct_biases, mean_error
-from furiosa_ep.quantization.accuracy.statistics import SAMPLES, layer_statistics, step_of
+from furiosa_ep.quantization.accuracy.statistics import (
+    SAMPLES,
+    layer_statistics,
+    measurable,
+    step_of,
+)
 from furiosa_ep.quantization.accuracy.weight_ranges import search_range
 from furiosa_ep.quantization.ranges import Range
 from furiosa_ep.quantization.samples import Feed
@@ -37,9 +42,9 @@ def quantize_layers(
     """The model with biases corrected, and the integer weights of its layers by name.
 
     Weights stay float in the model. `outputs` names those of the layers to quantize, if not all
-    are. `ranges` are those of the layers' inputs; a layer whose input
-    has none is taken to read exact numbers. `samples` are iterated over as often as
-    `layer_statistics` says, and not at all without any of the three methods.
+    are. `ranges` are those of the layers' inputs; a layer whose input has none is taken to read
+    exact numbers. `samples` are iterated over as often as `layer_statistics` says, and not at all
+    without any of the three methods.
 
     Raises:
         QuantizationError: for NaN or infinite weights, and where the model does not take a sample.
@@ -51,11 +56,13 @@ def quantize_layers(
     ]
     arrays = weights_of(model, {one for layer in found for one in (layer.weight, layer.bias)})
     weights: dict[str, QuantizedWeight] = {}
+    searched_later = {layer.weight for layer in measurable(found)}
     for layer in found:
         weight = arrays[layer.weight]
         known = weights.get(layer.weight)
         if known is None:
-            plain = search_range(layer, weight) if search_weights else None
+            search = search_weights and layer.weight not in searched_later
+            plain = search_range(layer, weight) if search else None
             known = plain or quantize_weight(weight, layer.axis, layer=layer.name)
         weights[layer.weight] = _with_room(known, layer, arrays, ranges)
     if not (search_weights or adapt_rounding or correct_bias):

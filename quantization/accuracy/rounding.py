@@ -73,20 +73,18 @@ def _damping(products: Floats) -> Floats:
 
 
 def _factor(products: Floats) -> Floats:
-    """U of H = U D U'."""
-    identity = np.eye(products.shape[1])
+    """U of H = U D U'. Digits are few, for any U gives integers, and these are judged by H."""
+    identity = np.eye(products.shape[1], dtype=np.float32)
     for damping in 0, 1e-3, 1e-2, 1e-1:
         level = np.einsum("gdd->g", products) / products.shape[1] * damping
         try:
-            lower = np.linalg.cholesky(
-                products[:, ::-1, ::-1].astype(np.float64) + level[:, None, None] * identity
-            )
+            lower = np.linalg.cholesky(products[:, ::-1, ::-1] + level[:, None, None] * identity)
         except np.linalg.LinAlgError:
             continue
         upper = lower[:, ::-1, ::-1]
-        found: Floats = (upper / np.einsum("gdd->gd", upper)[:, None, :]).astype(np.float32)
+        found: Floats = upper / np.einsum("gdd->gd", upper)[:, None, :]
         return found
-    return np.broadcast_to(identity.astype(np.float32), products.shape)
+    return np.broadcast_to(identity, products.shape)
 
 
 def _rounded(steps: Floats, products: Floats) -> Floats:

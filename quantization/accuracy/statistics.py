@@ -83,15 +83,13 @@ def layer_statistics(
 
     The model runs on the samples more than once where the products of all layers are too many at
     a time, so samples must be iterable again. `ranges` are those of the layers' inputs; without
-    one, an input is taken to be exact. Layers are left out that share weights with others, are no
-    images or rows, or see nothing.
+    one, an input is taken to be exact. Layers that are not `measurable`, or see nothing, are left
+    out.
 
     Raises:
         QuantizationError: where the model does not take a sample.
     """
-    shared = Counter(layer.weight for layer in layers)
-    usable = [layer for layer in layers if has_patches(layer) and shared[layer.weight] == 1]
-    for part in _parts(usable):
+    for part in _parts(measurable(layers)):
         sums = {layer.output: _Sums(layer, (ranges or {}).get(layer.input)) for layer in part}
         inputs = list(dict.fromkeys(layer.input for layer in part))
         for number, arrays in enumerate(_runs(model, inputs, samples, limit)):
@@ -102,6 +100,12 @@ def layer_statistics(
             found = sums.pop(layer.output).means()
             if found is not None:
                 yield layer, found
+
+
+def measurable(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers that `layer_statistics` takes: images or rows, with weights of their own."""
+    readers = Counter(layer.weight for layer in layers)
+    return [layer for layer in layers if has_patches(layer) and readers[layer.weight] == 1]
 
 
 def _depth(layer: Layer) -> int:
@@ -136,12 +140,15 @@ class _Sums:
 
     def add(self, rows: Floats) -> None:
         self._count += rows.shape[1]
-        self._sum += rows.sum(1, np.float64)
-        self._squares += np.square(rows, dtype=np.float64).sum(1)
+        self._sum += rows.sum(1)
         if self._limits is not None:
-            self._shift += (quantized(rows, self._limits) - rows).sum(1, np.float64)
-        if self._products is not None:
-            self._products += rows.swapaxes(1, 2) @ rows
+            self._shift += (quantized(rows, self._limits) - rows).sum(1)
+        if self._products is None:
+            self._squares += np.square(rows).sum(1)
+            return
+        products = rows.swapaxes(1, 2) @ rows
+        self._squares += np.einsum("gdd->gd", products)
+        self._products += products
 
     def means(self) -> LayerStatistics | None:
         if not self._count or not np.isfinite(self._squares).all():
