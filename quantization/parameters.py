@@ -1,6 +1,6 @@
 """Scales and zero points of activations, from their ranges."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,11 +35,14 @@ def parameters_of(found: Range, dtype: npt.DTypeLike) -> Parameters:
     return Parameters(np.asarray(scale), np.asarray(zero_point, dtype))
 
 
-def value_ranges(scheme: Scheme, found: Mapping[str, Range]) -> dict[str, Range]:
+def value_ranges(
+    scheme: Scheme, found: Mapping[str, Range], given: Container[str] = ()
+) -> dict[str, Range]:
     """The range of every quantized value, from those of `scheme.calibrated`.
 
     What nothing but a Concat reads is held in the range of its result: it is rounded once instead
-    of twice. So is what others read, too, where that costs them little.
+    of twice. So is what others read, too, where that costs them little. Ranges of `given` values
+    stay.
     """
     ranges = {**scheme.fixed, **found}
     for unit in reversed(scheme.units):
@@ -48,7 +51,7 @@ def value_ranges(scheme: Scheme, found: Mapping[str, Range]) -> dict[str, Range]
         joined = ranges[unit.writes[0]]
         for name in unit.reads:
             source = scheme.sources[name]
-            if source in scheme.fixed:
+            if source in scheme.fixed or source in given:
                 continue
             alone = name == source and scheme.users[name] == (unit,)
             if alone or _width(joined) <= WORTH_SHARING * _width(ranges[source]):

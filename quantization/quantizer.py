@@ -8,7 +8,9 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from furiosa_ep.partitioner.descriptors import Calibrator
 from furiosa_ep.quantization.accuracy.equalisation import channel_axes, equalize
@@ -21,13 +23,14 @@ from furiosa_ep.quantization.calibration import Calibration, find_calibrator
 from furiosa_ep.quantization.calibrators import EXTREMES
 from furiosa_ep.quantization.editor import borders, convert_borders
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.given import Given
 from furiosa_ep.quantization.loading import ModelLike
 from furiosa_ep.quantization.parameters import (
     far_apart_at_the_end,
     parameters_of,
     value_ranges,
 )
-from furiosa_ep.quantization.prepare import prepare_model
+from furiosa_ep.quantization.prepare import prepare_model, prepare_trained
 from furiosa_ep.quantization.presets import Preset, find_preset
 from furiosa_ep.quantization.ranges import Range, check_ranges
 from furiosa_ep.quantization.samples import CalibrationData, Samples
@@ -65,6 +68,10 @@ def quantize_model(
     `ranges`, such as `calibrate` finds, are taken as they are; data are needed only for values that
     they do not name.
 
+    A model that was trained with quantization (QAT), with QuantizeLinear and DequantizeLinear here
+    and there, keeps their parameters, and its type of activations; the rest is quantized as in any
+    other model, but for the methods that change what values are.
+
     What the NPU does not take is left in float. `keep_float` names nodes that are as well, by their
     names or those of their outputs, or by patterns of them (`fnmatch`). With `max_loss`, those
     that lose most are, as many as it takes: it bounds the squared error of the outputs relative to
@@ -82,18 +89,24 @@ def quantize_model(
         keep_float = (keep_float,)
     if max_loss is not None and not max_loss > 0:
         raise QuantizationError(f"max_loss {max_loss}: expected a number above 0, such as 0.001")
-    scheme = find_scheme(prepare_model(model))
+    prepared, given = prepare_trained(model)
+    scheme = find_scheme(prepared, given.parameters)
     scheme = scheme.without(scheme.matching(keep_float), "kept in float as asked")
-    given = check_ranges(ranges or {})
-    _check_names(scheme, given)
-    return quantize_scheme(scheme, data, find_preset(preset), given, max_loss)
+    chosen = find_preset(preset)
+    if given:
+        given = _fitting(scheme, given)
+        chosen = replace(chosen, activation=given.activation or chosen.activation)
+    asked = check_ranges(ranges or {})
+    _check_names(scheme, asked)
+    given.ranges |= asked
+    return quantize_scheme(scheme, data, chosen, given, max_loss)
 
 
 def quantize_scheme(
     scheme: Scheme,
     data: CalibrationData,
     preset: Preset,
-    given: Mapping[str, Range],
+    given: Given,
     max_loss: float | None = None,
 ) -> onnx.ModelProto:
     """`quantize_model` for a scheme. Ranges that nothing needs are left out of account."""
@@ -119,36 +132,64 @@ def quantize_scheme(
     return quantized
 
 
-def _quantization(
-    scheme: Scheme, samples: Samples, preset: Preset, given: Mapping[str, Range]
-) -> Quantization:
+def _quantization(scheme: Scheme, samples: Samples, preset: Preset, given: Given) -> Quantization:
     noted = borders(scheme.model)
-    found = {**given, **{name: border.range for name, border in noted.items() if border.range}}
+    found = {
+        **given.ranges,
+        **{name: border.range for name, border in noted.items() if border.range},
+    }
     missing = [name for name in calibrated_values(scheme) if name not in found]
-    has_data = bool(missing or not found)
-    if has_data:
+    has_data = bool(missing) or next(iter(samples), None) is not None
+    if missing or not found:
         if not given:
             scheme = _with_alike_channels(scheme, samples, preset)
         limits = _limits(scheme, missing, samples) if preset.limit_to_functions else {}
         found |= _find_ranges(scheme, missing, samples, preset.calibration, limits)
-    found = value_ranges(scheme, found) | found
+    found = value_ranges(scheme, found, given.ranges) | found
     scheme = scheme.without(
         far_apart_at_the_end(scheme, found),
         "it joins values whose ranges are far apart, and only outputs follow",
     )
-    ranges = value_ranges(scheme, found)
+    ranges = value_ranges(scheme, found, given.ranges)
     corrected, weights = quantize_layers(
         scheme.model,
         samples,
         ranges,
-        outputs=scheme.layers.keys(),
+        outputs={o for o, layer in scheme.layers.items() if layer.weight not in given.weights},
         per_channel=preset.per_channel,
         search_weights=preset.search_weights and has_data,
         adapt_rounding=preset.adapt_rounding and has_data,
         correct_bias=preset.correct_bias and has_data,
     )
     parameters = {name: parameters_of(one, preset.activation) for name, one in ranges.items()}
+    for name in parameters:
+        known = given.parameters.get(name) or given.parameters.get(scheme.sources[name])
+        parameters[name] = known or parameters[name]
+    weights |= given.weights
     return Quantization(scheme.of(corrected), parameters, weights, {**found, **ranges})
+
+
+def _fitting(scheme: Scheme, given: Given) -> Given:
+    """What a model brings along, as far as it is still there in the optimised model.
+
+    Raises:
+        QuantizationError: where nothing is left to quantize.
+    """
+    weights = {}
+    for layer in scheme.layers.values():
+        known, tensor = given.weights.get(layer.weight), scheme.constants[layer.weight]
+        if known is None or known.axis not in (layer.axis, None):
+            continue
+        if np.array_equal(known.dequantized(), numpy_helper.to_array(tensor)):
+            weights[layer.weight] = known
+    names = {layer.weight for layer in scheme.layers.values()}
+    if given.parameters.keys() >= {*scheme.calibrated} and weights.keys() == names:
+        raise QuantizationError(
+            "the model is quantized already: all that the NPU takes has its parameters; use it as "
+            "it is, or give the float model that it was made from"
+        )
+    values = {name: one for name, one in given.parameters.items() if name in scheme.sources}
+    return Given({name: given.ranges[name] for name in values}, values, weights)
 
 
 def _describe(

@@ -11,6 +11,7 @@ from furiosa_ep.quantization.calibration import Calibration, find_calibrator
 from furiosa_ep.quantization.calibrators import PERCENTAGE, percentile
 from furiosa_ep.quantization.editor import float_borders, get_pure_input_names
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.given import Given
 from furiosa_ep.quantization.prepare import prepare_model
 from furiosa_ep.quantization.presets import Preset
 from furiosa_ep.quantization.quantizer import calibrated_values, quantize_scheme
@@ -119,4 +120,6 @@ def quantize(model: onnx.ModelProto | bytes, ranges: Mapping[str, Sequence[float
     """
     scheme = find_scheme(prepare_model(model))
     known = {name: ranges[name] for name in calibrated_values(scheme) if name in ranges}
-    return bytes(quantize_scheme(scheme, (), Preset(), check_ranges(known)).SerializeToString())
+    return bytes(
+        quantize_scheme(scheme, (), Preset(), Given(check_ranges(known))).SerializeToString()
+    )

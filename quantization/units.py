@@ -1,6 +1,6 @@
 """Find what of a model is quantized: all that the NPU takes, in units as large as it takes them."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator, Set
 
 import numpy as np
 import onnx
@@ -26,8 +26,10 @@ OF_QUANTIZED_MODELS = frozenset(
 """What the NPU knows, and is quantized already."""
 
 
-def find_scheme(model: onnx.ModelProto) -> Scheme:
+def find_scheme(model: onnx.ModelProto, quantized: Collection[str] = ()) -> Scheme:
     """The scheme that quantizes all nodes of an optimised model that the NPU then takes.
+
+    The `quantized` values become 8-bit in any case, be they in front of a Relu or within a chain.
 
     The partitioner is asked: what it declines of the quantized model is left in float. A chain that
     it declines is tried again as single operators. Where nothing at all is worth the way to the
@@ -36,7 +38,7 @@ def find_scheme(model: onnx.ModelProto) -> Scheme:
     chosen, apart = _candidates(model), set[int]()
     in_float: dict[int, str] = {}
     while True:
-        scheme = Scheme(model, tuple(_Finder(model, chosen, apart).units()), in_float)
+        scheme = Scheme(model, tuple(_Finder(model, chosen, apart, quantized).units()), in_float)
         declined = _declined(scheme)
         too_small = len(declined) == len(scheme.units) and all(
             decline.code == DeclineCode.COST for decline in declined.values()
@@ -112,7 +114,14 @@ def _data(node: onnx.NodeProto, graph: EditableGraph) -> tuple[str, ...]:
 class _Finder:
     """Makes units of nodes."""
 
-    def __init__(self, model: onnx.ModelProto, chosen: Set[int], apart: Set[int]) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        chosen: Set[int],
+        apart: Set[int],
+        quantized: Collection[str],
+    ) -> None:
+        self._quantized = quantized
         self._graph = graph = EditableGraph(model)
         self._nodes = list(graph.nodes())
         self._positions = {id(node): position for position, node in enumerate(self._nodes)}
@@ -156,7 +165,9 @@ class _Finder:
         if found is None or not found[1].low <= 0 <= found[1].high:
             return None
         producer = self._graph.producer(found[0])
-        if producer is None or self._graph.sole_reader(found[0]) is not node:
+        if producer is None or found[0] in self._quantized:
+            return None
+        if self._graph.sole_reader(found[0]) is not node:
             return None
         before = self._positions[id(producer)]
         is_function = before in self._chained and len(_data(producer, self._graph)) == 1
@@ -170,7 +181,7 @@ class _Finder:
         And which of them are inner values of a chain: nothing but functions of the same value reads
         them.
         """
-        ends: set[str] = set()
+        ends = set(self._quantized)
         while True:
             roots: dict[str, str] = {}
             for position in sorted(self._chained):

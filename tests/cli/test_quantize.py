@@ -111,12 +111,13 @@ def test_random_samples_come_with_a_warning(
 
 
 def test_ranges_are_written_and_taken(folder: Path) -> None:
-    data = ["--calibration", "npy", "--calibrator", "average"]
+    data = ["--calibration", "npy", "--calibrator", "average", "--preset", "min-max"]
     saved = [*data, "--save-ranges", "ranges.json", "-o", "first.onnx"]
     assert main(["quantize", "model.onnx", *saved]) == 0
     ranges = json.loads(Path("ranges.json").read_text())
     assert sorted(ranges) == ["x", "y"]
-    assert main(["quantize", "model.onnx", "--ranges", "ranges.json", "-o", "second.onnx"]) == 0
+    given = ["--ranges", "ranges.json", "--preset", "min-max", "-o", "second.onnx"]
+    assert main(["quantize", "model.onnx", *given]) == 0
     assert onnx.load("first.onnx").graph == onnx.load("second.onnx").graph
 
 

@@ -70,7 +70,7 @@ def quantized(model: onnx.ModelProto, **factors: float) -> onnx.ModelProto:
         name: tuple(end * factors.get(name, 1.0) for end in found)
         for name, found in calibrate(model, samples()).items()
     }
-    return quantize_model(model, samples(), Preset(), ranges=ranges)
+    return quantize_model(model, samples(), "min-max", ranges=ranges)
 
 
 def layer(found: Diagnosis, value: str) -> LayerDiagnosis:
