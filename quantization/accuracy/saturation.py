@@ -4,6 +4,7 @@ A SiLU that reads -30 gives what it gives for -9, Sigmoid is flat beyond 7 and H
 Where nothing else reads a value, its range may end there, and its steps are the smaller for it.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,6 +22,8 @@ POINTS = 4097
 """So many numbers of a range are tried."""
 TOLERANCE = 0.25
 """How far results may be from those at the end of the range, in steps of 8 bits."""
+_BEYOND = (16.0, 8.0, 4.0, 2.0)
+"""A function is flat where it is so for numbers that are so many times as large, too."""
 SAMPLES = 16
 """So many samples tell what a function reads."""
 
@@ -30,43 +33,50 @@ Floats = npt.NDArray[np.float32]
 def saturating_units(scheme: Scheme) -> dict[str, Unit]:
     """Functions of one value that nothing else reads, by the value's name.
 
-    The function is the same for all elements: its constants have one element.
+    The function is the same for all elements, or one of one channel each: its constants differ
+    along one axis at most.
     """
     return {
         unit.reads[0]: unit
         for unit in scheme.units
         if len(unit.reads) == 1 and scheme.users[unit.reads[0]] == (unit,)
         if unit.reads[0] in scheme.calibrated and unit.reads[0] not in scheme.read_in_float
-        if all(_is_same_for_all(scheme, position) for position in unit.nodes)
+        if all(scheme.model.graph.node[p].op_type in ELEMENTWISE for p in unit.nodes)
+        if sum(length > 1 for length in _dims_of_constants(scheme, unit)) <= 1
     }
 
 
 def saturation_limits(scheme: Scheme, ranges: Mapping[str, Range]) -> dict[str, Range]:
-    """The parts of ranges beyond which functions of their values do not change.
+    """Beyond which numbers functions of values do not change; infinite where they do.
 
-    `ranges` are those of the numbers that `saturating_units` read, none of which is lost.
+    `ranges` are those of numbers that `saturating_units` read.
     """
     units = {name: unit for name, unit in saturating_units(scheme).items() if name in ranges}
     return {name: _limits(scheme, unit, ranges[name]) for name, unit in units.items()}
 
 
-def _is_same_for_all(scheme: Scheme, position: int) -> bool:
-    node = scheme.model.graph.node[position]
-    constants = (scheme.constants[name] for name in node.input if name in scheme.constants)
-    return node.op_type in ELEMENTWISE and all(np.prod(one.dims) == 1 for one in constants)
+def _dims_of_constants(scheme: Scheme, unit: Unit) -> tuple[int, ...]:
+    """The shape that all constants of a unit have together."""
+    names = (name for position in unit.nodes for name in scheme.model.graph.node[position].input)
+    found = [tuple(scheme.constants[name].dims) for name in names if name in scheme.constants]
+    return np.broadcast_shapes(*found)
 
 
 def _limits(scheme: Scheme, unit: Unit, found: Range) -> Range:
+    """Ends that are infinite where a function still changes: other samples may reach farther."""
     points = np.linspace(found.low, found.high, POINTS, dtype=np.float32)
-    changes = [
-        _changes(result, TOLERANCE * float(np.ptp(result)) / 255)
-        for result in _results(scheme, unit, points)
-        if np.isfinite(result).all()
-    ]
-    if not changes:
-        return found
-    first, last = min(one[0] for one in changes), max(one[1] for one in changes)
-    return Range(min(float(points[first]), 0.0), max(float(points[last]), 0.0))
+    beyond = max(-found.low, found.high) * np.array(_BEYOND, np.float32)
+    every = np.concatenate([-beyond, points, beyond[::-1]])
+    first, last = every.size, 0
+    for result in _results(scheme, unit, every):
+        within = result[beyond.size : -beyond.size]
+        if not np.isfinite(within).all():
+            continue
+        flat, flat_behind = _changes(result, TOLERANCE * np.ptp(within) / 255)
+        first, last = min(first, flat), max(last, flat_behind)
+    low = min(float(every[first]), 0.0) if beyond.size <= first < every.size else -math.inf
+    high = max(float(every[last]), 0.0) if 0 < last < every.size - beyond.size else math.inf
+    return Range(low, high)
 
 
 def _changes(results: Floats, tolerance: float) -> tuple[int, int]:
@@ -76,17 +86,20 @@ def _changes(results: Floats, tolerance: float) -> tuple[int, int]:
 
 def _flat(results: Floats, tolerance: float) -> int:
     """The last point such that all results before are as near to its result as the tolerance."""
-    above = np.maximum.accumulate(results) - results <= tolerance
-    below = results - np.minimum.accumulate(results) <= tolerance
-    return int(np.flatnonzero(above & below)[-1])
+    with np.errstate(invalid="ignore"):
+        above = np.maximum.accumulate(results) - results <= tolerance
+        below = results - np.minimum.accumulate(results) <= tolerance
+    return int(np.flatnonzero((above & below).all(1)).max(initial=0))
 
 
 def _results(scheme: Scheme, unit: Unit, points: Floats) -> list[Floats]:
-    """What a unit computes of some numbers."""
+    """What a unit computes of some numbers: [numbers, channels]."""
     nodes = [scheme.model.graph.node[position] for position in unit.nodes]
     read = {name for node in nodes for name in node.input}
-    rank = max([len(scheme.constants[n].dims) for n in read if n in scheme.constants], default=1)
-    dims = [1] * (max(rank, 2) - 1) + [points.size]  # PRelu has a slope of the same rank
+    constants = _dims_of_constants(scheme, unit)
+    # PRelu has a slope of no higher rank.
+    dims = [points.size, *constants[1:]] if constants[:1] == (1,) else [points.size, *constants]
+    dims = [*dims, 1] if len(dims) < 2 else dims
     model = copy_without(scheme.model, "node", "initializer", "value_info", "input", "output")
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(scheme.constants[name] for name in read & {*scheme.constants})
@@ -97,4 +110,6 @@ def _results(scheme: Scheme, unit: Unit, points: Floats) -> list[Floats]:
     session = ort.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    return [one.reshape(-1) for one in session.run(None, {unit.reads[0]: points.reshape(dims)})]
+    feed = np.broadcast_to(points.reshape([-1] + [1] * (len(dims) - 1)), dims)
+    found = session.run(None, {unit.reads[0]: np.ascontiguousarray(feed)})
+    return [one.reshape(points.size, -1) for one in found]
