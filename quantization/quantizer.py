@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
@@ -13,8 +14,9 @@ import onnx
 from onnx import numpy_helper
 
 from furiosa_ep.partitioner.descriptors import Calibrator
-from furiosa_ep.quantization.accuracy.equalisation import channel_axes, equalize
 from furiosa_ep.quantization.accuracy.layerwise import quantize_layers
+from furiosa_ep.quantization.accuracy.rescaling import SAMPLES as EQUALIZE_SAMPLES
+from furiosa_ep.quantization.accuracy.rescaling import equalize_scheme
 from furiosa_ep.quantization.accuracy.saturation import SAMPLES as LIMIT_SAMPLES
 from furiosa_ep.quantization.accuracy.saturation import saturating_units, saturation_limits
 from furiosa_ep.quantization.accuracy.smoothing import smooth, smoothed_axes
@@ -121,7 +123,9 @@ def quantize_scheme(
     quantization = _quantization(scheme, samples, preset, given)
     if max_loss is not None and loss is not None and loss(quantization.model()) > max_loss:
         costly = costly_units(quantization, loss, max_loss)
-        positions = {position for unit in costly for position in unit.positions}
+        written = {name for unit in costly for name in unit.writes}
+        units = (unit for unit in scheme.units if not written.isdisjoint(unit.writes))
+        positions = {position for unit in units for position in unit.positions}
         reason = f"it loses more than others do, and outputs may lose {max_loss:g} in all"
         quantization = _quantization(scheme.without(positions, reason), samples, preset, given)
     quantized = quantization.model()
@@ -142,7 +146,7 @@ def _quantization(scheme: Scheme, samples: Samples, preset: Preset, given: Given
     has_data = bool(missing) or next(iter(samples), None) is not None
     if missing or not found:
         if not given:
-            scheme = _with_alike_channels(scheme, samples, preset)
+            scheme = _with_alike_channels(scheme, missing, samples, preset)
         limits = _limits(scheme, missing, samples) if preset.limit_to_functions else {}
         found |= _find_ranges(scheme, missing, samples, preset.calibration, limits)
     found = value_ranges(scheme, found, given.ranges) | found
@@ -205,14 +209,19 @@ def _describe(
     quantized.metadata_props.add(key=METADATA_KEY, value=json.dumps(told, ensure_ascii=False))
 
 
-def _with_alike_channels(scheme: Scheme, samples: Samples, preset: Preset) -> Scheme:
+def _with_alike_channels(
+    scheme: Scheme, values: Sequence[str], samples: Samples, preset: Preset
+) -> Scheme:
     """The scheme for a model of the same function whose channels are easier to quantize."""
     model = scheme.model
     if preset.smooth:
         model = smooth(model, channel_maxima(model, smoothed_axes(model), samples))
+    scheme = scheme.of(model)
     if preset.equalize:
-        model = equalize(model, channel_maxima(model, channel_axes(model), samples))
-    return scheme.of(model)
+        limits = _limits(scheme, values, samples) if preset.limit_to_functions else {}
+        measure = partial(channel_maxima, samples=samples, limits=limits, limit=EQUALIZE_SAMPLES)
+        scheme = equalize_scheme(scheme, measure)
+    return scheme
 
 
 def _limits(scheme: Scheme, values: Sequence[str], samples: Samples) -> dict[str, Range]:

@@ -196,7 +196,10 @@ def _balance(exponents: Logs, peaks: Logs, weights: list[_Weights]) -> Logs:
         if one.inputs.shape[2] > 1 or not one.has_scales:
             noise = (np.exp2(2 * largest) / LIMIT**2 * shares).sum(1)
             np.add.at(by_weights, one.inputs[:, 0], noise * power[:, 0])
-    return (_log2(by_values) - _log2(by_weights)) / 4
+    found = (_log2(by_values) - _log2(by_weights)) / 4
+    # What no layer reads, but a place in front of a function does, is raised as far as there is
+    # room, as is what depthwise layers read.
+    return np.where((by_values == 0) & (by_weights == 0), np.inf, found)
 
 
 def _row_magnitudes(graph: EditableGraph, layer: Layer) -> Floats:
@@ -228,7 +231,7 @@ def _scale_layer(graph: EditableGraph, scaled: ScaledLayer, factors: Logs) -> No
 def _scale_constant(graph: EditableGraph, scaled: ScaledConstant, factors: Logs) -> None:
     names = list(scaled.node.input)
     array = _constant(graph, names[scaled.position])
-    by = (array * factors[scaled.sets]).astype(np.float32)
+    by = (array * (factors[scaled.sets] / factors[scaled.divisors])).astype(np.float32)
     names[scaled.position] = graph.revise(names[scaled.position], by)
     graph.set_inputs(scaled.node, names)
 

@@ -72,7 +72,7 @@ def _limits(scheme: Scheme, unit: Unit, found: Range) -> Range:
         within = result[beyond.size : -beyond.size]
         if not np.isfinite(within).all():
             continue
-        flat, flat_behind = _changes(result, TOLERANCE * np.ptp(within) / 255)
+        flat, flat_behind = _changes(result, TOLERANCE * float(np.ptp(within)) / 255)
         first, last = min(first, flat), max(last, flat_behind)
     low = min(float(every[first]), 0.0) if beyond.size <= first < every.size else -math.inf
     high = max(float(every[last]), 0.0) if 0 < last < every.size - beyond.size else math.inf

@@ -8,8 +8,9 @@ they read and write. A layer joins nothing. Everything else fixes what it reads 
 Sets begin where constants can take up a factor: at the outputs of layers, or at those of norms.
 """
 
-from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -26,6 +27,7 @@ Begin: TypeAlias = Literal["layers", "norms"]
 
 FIXED = 0
 """The set of what cannot be scaled."""
+_NONE = np.full(1, FIXED)
 _LARGEST = 1 << 22
 """A value that is reshaped is followed up to so many elements."""
 
@@ -48,6 +50,8 @@ class ScaledConstant:
     node: onnx.NodeProto
     position: int
     sets: Sets
+    divisors: Sets
+    """The sets by whose factors it is divided: fixed ones, but for the constant of a place."""
 
 
 class ScaleSets:
@@ -59,8 +63,10 @@ class ScaleSets:
         known: Iterable[Layer],
         begin: Begin,
         measured: Container[str] | None,
+        places: Mapping[str, bool],
     ) -> None:
         self._graph, self._begin, self._measured = graph, begin, measured
+        self._places = places
         self._parents = [FIXED]
         self._values: dict[str, Sets] = {}
         self._layers: list[tuple[Layer, Sets, Sets]] = []
@@ -96,9 +102,10 @@ class ScaleSets:
     def constants(self) -> list[ScaledConstant]:
         """The constants that are scaled like what they are added to."""
         rooted = (
-            ScaledConstant(one.node, one.position, self._roots(one.sets)) for one in self._constants
+            replace(one, sets=self._roots(one.sets), divisors=self._roots(one.divisors))
+            for one in self._constants
         )
-        return [one for one in rooted if one.sets.any()]
+        return [one for one in rooted if one.sets.any() or one.divisors.any()]
 
     def _visit(self, node: onnx.NodeProto) -> None:
         if node.output[0] in self._known:
@@ -312,20 +319,42 @@ class ScaleSets:
         sets = self._sets(node.input[1 - position])
         if constant is None or constant.ndim > sets.ndim or constant.dtype != np.float32:
             return None
-        self._constants.append(ScaledConstant(node, position, sets))
+        self._constants.append(ScaledConstant(node, position, sets, _NONE))
         return [sets]
 
     def multiply(self, node: onnx.NodeProto) -> Sequence[Sets] | None:
-        """A value times (or over) one that has a fixed scale, such as what a Sigmoid computes."""
+        """A value times (or over) one whose scale is fixed, such as what a Sigmoid computes."""
         if self._begin == "norms" and node.op_type == "Mul":
             found = self._multiply_constant(node)
             if found is not None:
                 return found
+        if node.input[1] in self._places:
+            return self._place(node)
         first, second = (self.of(name) for name in node.input)
         if second.any() and (first.any() or node.op_type == "Div"):
-            return None
+            shapes = [self._graph.shape(name) for name in (node.input[0], node.output[0])]
+            is_gate = node.op_type == "Mul" and shapes[0] != shapes[1]
+            self._fix(node.input[0 if is_gate else 1])
+            first, second = (self.of(name) for name in node.input)
         dims = np.broadcast_shapes(first.shape, second.shape)
         return [np.broadcast_to(self._sets(node.input[int(second.any())]), dims)]
+
+    def _place(self, node: onnx.NodeProto) -> Sequence[Sets] | None:
+        """A constant in front of a function divides by factors, one behind it multiplies."""
+        value, name = node.input
+        constant, rank = self._graph.constant(name), self._graph.rank(value)
+        if constant is None or rank is None:
+            return None
+        inputs: Sets = np.full(constant.size, FIXED)
+        outputs = inputs
+        if self._places[name]:
+            inputs = self._along(value, rank - constant.ndim, constant.size)
+        else:
+            self._fix(value)
+            outputs = self._fresh(constant.size)
+        outputs, inputs = outputs.reshape(constant.shape), inputs.reshape(constant.shape)
+        self._constants.append(ScaledConstant(node, 1, outputs, inputs))
+        return [outputs.reshape([1] * (rank - constant.ndim) + list(constant.shape))]
 
     def _multiply_constant(self, node: onnx.NodeProto) -> Sequence[Sets] | None:
         """Fresh sets where a fixed value is multiplied by one constant for each channel."""
@@ -339,7 +368,8 @@ class ScaleSets:
             return None
         dims = [1] * (x.ndim - constant.ndim) + list(constant.shape)
         sets = self._fresh(constant.size).reshape(dims)
-        self._constants.append(ScaledConstant(node, position, sets.reshape(constant.shape)))
+        shaped = sets.reshape(constant.shape)
+        self._constants.append(ScaledConstant(node, position, shaped, _NONE))
         return [sets]
 
     def norm(self, node: onnx.NodeProto) -> Sequence[Sets] | None:
@@ -356,7 +386,7 @@ class ScaleSets:
         self._fix(node.input[0])
         sets = self._fresh(constants[0].size)  # type: ignore[union-attr]
         for position in range(1, 1 + len(constants)):
-            self._constants.append(ScaledConstant(node, position, sets))
+            self._constants.append(ScaledConstant(node, position, sets, _NONE))
         return [sets.reshape([1] * (rank - 1) + [-1] if is_last else [1, -1] + [1] * (rank - 2))]
 
     def depth_to_space(self, node: onnx.NodeProto) -> Sequence[Sets] | None:
@@ -410,25 +440,35 @@ _RULES: dict[str, _Rule] = {
 
 
 def scale_sets(
-    model: onnx.ModelProto, begin: Begin = "layers", measured: Container[str] | None = None
+    model: onnx.ModelProto,
+    begin: Begin = "layers",
+    measured: Container[str] | None = None,
+    places: Mapping[str, bool] = MappingProxyType({}),
 ) -> tuple[EditableGraph, ScaleSets]:
     """The graph of a model, and the scale sets of it.
 
     What Clip limits is fixed unless it is `measured` (None: all is), so that a factor can be chosen
-    with which it stays below the limit.
+    with which it stays below the limit. `places` names constants that Mul nodes read second, one
+    number for each channel, and tells whether they are in front of a function or behind it.
     """
     graph = EditableGraph(model)
-    return graph, ScaleSets(graph, layers(model), begin, measured)
+    return graph, ScaleSets(graph, layers(model), begin, measured, places)
 
 
 def channels_of(graph: EditableGraph, sets: ScaleSets) -> dict[str, int]:
     """The values with ranges whose sets differ along one axis, and this axis."""
     found = {}
     for name in sets.values():
-        axes = [axis for axis, length in enumerate(sets.of(name).shape) if length > 1]
-        if len(axes) == 1 and not _is_limit(graph.sole_reader(name)):
-            found[name] = axes[0]
+        axis = channel_axis(sets, name)
+        if axis is not None and not _is_limit(graph.sole_reader(name)):
+            found[name] = axis
     return found
+
+
+def channel_axis(sets: ScaleSets, name: str) -> int | None:
+    """The one axis along which the channels of a value are, where that is known."""
+    axes = [axis for axis, length in enumerate(sets.of(name).shape) if length > 1]
+    return axes[0] if len(axes) == 1 else None
 
 
 def _is_limit(reader: onnx.NodeProto | None) -> bool:

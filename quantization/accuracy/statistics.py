@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -48,12 +49,13 @@ def channel_maxima(
     axes: Mapping[str, int],
     samples: Iterable[Feed],
     *,
+    limits: Mapping[str, Range] = MappingProxyType({}),
     limit: int = SAMPLES,
 ) -> dict[str, Floats]:
     """The greatest magnitudes of each channel of some values, over at most `limit` samples.
 
-    `axes` names the axis of the channels of each value. A value that is empty in all samples is
-    left out.
+    `axes` names the axis of the channels of each value. Numbers beyond the `limits` of a value
+    count as these. A value that is empty in all samples is left out.
 
     Raises:
         QuantizationError: where the model does not take a sample.
@@ -65,7 +67,10 @@ def channel_maxima(
                 continue
             axis = axes[name] % array.ndim
             others = tuple(i for i in range(array.ndim) if i != axis)
-            peaks = np.maximum(array.max(others), -array.min(others))
+            low, high = array.min(others), array.max(others)
+            if name in limits:
+                low, high = (np.clip(one, *limits[name]) for one in (low, high))
+            peaks = np.maximum(high, -low)
             found[name] = np.maximum(found[name], peaks) if name in found else peaks
     return found
 

@@ -1,0 +1,63 @@
+"""Equalisation through functions that are not homogeneous, by factors in the tables of the NPU."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from furiosa_ep.quantization.accuracy.equalisation import raise_channels
+from furiosa_ep.quantization.accuracy.places import Place, find_places, with_places
+from furiosa_ep.quantization.accuracy.scale_sets import channels_of, scale_sets
+from furiosa_ep.quantization.scheme import Scheme
+from furiosa_ep.quantization.weights import Floats
+
+Measure = Callable[[onnx.ModelProto, Mapping[str, int]], Mapping[str, Floats]]
+"""The greatest magnitudes of the channels of values of a model, along the given axes."""
+
+SAMPLES = 512
+"""So many samples tell how far channels reach: some do so for few things only."""
+WORTH = 0.5
+"""A function gets a table for each channel where the noise of what it reads or computes becomes
+this part of what it was."""
+_UNSEEN = 1.0
+"""A channel is taken to reach this part of the median one at least, be it on other samples."""
+
+
+def equalize_scheme(scheme: Scheme, measure: Measure) -> Scheme:
+    """The scheme for the same function with channels that are alike (`equalisation.equalize`).
+
+    Where channels of what a SiLU, HardSwish, Gelu or another function of one value reads or
+    computes are far apart, constants that differ from channel to channel are added to it. All
+    factors are powers of two.
+    """
+    places = find_places(scheme)
+    placed = with_places(scheme, places)
+    graph, sets = scale_sets(placed.model, places=_sides(places))
+    measured = dict(measure(placed.model, channels_of(graph, sets)))
+    for place in places:
+        if place.value in measured:
+            found = measured[place.value]
+            measured[place.value] = np.maximum(found, _UNSEEN * np.median(found))
+    raised = _raised(placed, places, measured)
+    units = {place.unit for place in places if _noise(raised, place) <= WORTH}
+    places = [place for place in places if place.unit in units]
+    raised = _raised(with_places(scheme, places), places, measured)
+    places = [place for place in places if _noise(raised, place) < 1]
+    return _raised(with_places(scheme, places), places, measured)
+
+
+def _raised(scheme: Scheme, places: Sequence[Place], measured: Mapping[str, Floats]) -> Scheme:
+    graph, sets = scale_sets(scheme.model, measured=measured, places=_sides(places))
+    known = {name: measured[name] for name in channels_of(graph, sets) if name in measured}
+    return scheme.of(raise_channels(graph, sets, known))
+
+
+def _sides(places: Sequence[Place]) -> dict[str, bool]:
+    return {place.constant: place.is_before for place in places}
+
+
+def _noise(scheme: Scheme, place: Place) -> float:
+    """Which part of the noise that rounding adds to a value is left behind the factors."""
+    factors = numpy_helper.to_array(scheme.constants[place.constant]).astype(np.float64)
+    return float(np.mean(np.square(factors if place.is_before else 1 / factors)))
