@@ -204,7 +204,8 @@ def _describe(
     for label, reason in in_float.items():
         _log.info("%s stays in float: %s", label, reason)
     calibrator = find_calibrator(preset.calibration).name
-    options = {**asdict(replace(preset, calibration=calibrator, search=False))}
+    options = asdict(replace(preset, calibration=calibrator))
+    del options["search"]  # it is over
     told = {"options": options, "in_float": in_float, **facts}
     quantized.metadata_props.add(key=METADATA_KEY, value=json.dumps(told, ensure_ascii=False))
 

@@ -28,6 +28,8 @@ NAME = "quantize"
 HELP = "make an 8-bit model of a float model"
 
 TYPES = ("uint8", "int8")
+SHOWN = 5
+"""So many nodes are named that stay in float for one reason; --json has all."""
 RANDOM = "the samples were random: the model runs, but figures of its accuracy mean nothing"
 
 
@@ -51,6 +53,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="leave nodes in float: their name or output, or a pattern of it like 'head/*'",
+    )
+    parser.add_argument(
+        "--max-loss",
+        type=float,
+        metavar="SHARE",
+        help="leave nodes in float until outputs lose no more than this share of their power",
     )
     for border, example in (("input", "image"), ("output", "scores")):
         parser.add_argument(
@@ -100,6 +108,7 @@ def _quantize(arguments: argparse.Namespace) -> dict[str, Any]:
 
     from furiosa_ep.quantization import calibrate, load_ranges, quantize_model, save_ranges
     from furiosa_ep.quantization.loading import load_model
+    from furiosa_ep.quantization.quantizer import METADATA_KEY
 
     model = load_model(arguments.model)
     _edit(model, arguments)
@@ -109,14 +118,27 @@ def _quantize(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.save_ranges:
         ranges = {**calibrate(model, data, preset.calibration), **ranges}
         save_ranges(ranges, arguments.save_ranges)
-    quantized = quantize_model(model, data, preset, ranges=ranges, keep_float=arguments.keep_float)
+    quantized = quantize_model(
+        model,
+        data,
+        preset,
+        ranges=ranges,
+        keep_float=arguments.keep_float,
+        max_loss=arguments.max_loss,
+    )
     onnx.save_model(quantized, str(arguments.output))
-    calibrator = preset.calibration
+    facts = json.loads(
+        next(entry.value for entry in quantized.metadata_props if entry.key == METADATA_KEY)
+    )
     return {
         "model": str(arguments.model),
         "output": str(arguments.output),
         "preset": arguments.preset,
-        "calibrator": calibrator if isinstance(calibrator, str) else calibrator.name,
+        "calibrator": facts["options"]["calibration"],
+        "options": facts["options"],
+        "in_float": facts["in_float"],
+        "loss": facts.get("loss"),
+        "tried": facts.get("tried", {}),
         "samples": _count(data),
         "random": arguments.data is None and arguments.random is not None,
         **_counts(quantized),
@@ -219,13 +241,23 @@ def _npu(report: "Report") -> dict[str, Any]:
 def _lines(found: Mapping[str, Any]) -> list[str]:
     samples = "" if found["samples"] is None else f", {found['samples']} samples"
     share = found["bytes"] / max(found["float_bytes"], 1)
+    left_out = [name for name, value in found["options"].items() if value is False]
+    methods = f", without {', '.join(left_out)}" if left_out and found["tried"] else ""
     lines = [
-        f"preset     {found['preset']}, calibrator {found['calibrator']}{samples}",
+        f"preset     {found['preset']}, calibrator {found['calibrator']}{methods}{samples}",
         f"quantized  {found['quantized_operators']} of {found['operators']} operators, "
         f"{found['quantized_values']} values, {found['quantized_constants']} constants",
         f"written    {found['output']}, {_size(found['bytes'])}, {share:.0%} of the float model",
         *_npu_lines(found),
     ]
+    if found["loss"] is not None:
+        lines.append(f"loss       {found['loss']:.2g} of the power of the outputs")
+    alike: dict[str, list[str]] = {}
+    for label, reason in found["in_float"].items():
+        alike.setdefault(reason, []).append(label)
+    for reason, labels in alike.items():
+        shown = ", ".join(labels[:SHOWN]) + (", ..." if len(labels) > SHOWN else "")
+        lines.append(f"float      {len(labels)} nodes ({shown}): {reason}")
     if found["random"]:
         lines.append(f"WARNING    {RANDOM}")
     return [*lines, f"next       furiosa verify {shlex.quote(found['output'])}"]

@@ -110,6 +110,23 @@ def test_random_samples_come_with_a_warning(
     assert "WARNING    the samples were random" in capsys.readouterr().out
 
 
+def test_what_was_searched_and_left_in_float_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["quantize", "model.onnx", "--calibration", "npy", "-o", "out.onnx"]
+    assert main([*command, "--preset", "best", "--max-loss", "1e-9"]) == 0
+    shown = capsys.readouterr().out
+    assert "of the power of the outputs" in shown
+    assert "float      2 nodes (" in shown
+    assert main([*command, "--max-loss", "0.5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert 0 < found["loss"] < 0.5
+    assert found["in_float"] == {}
+    assert found["options"]["adapt_rounding"] is True
+    assert main([*command, "--max-loss", "0"]) == 2
+    assert "max_loss 0.0: expected a number above 0" in capsys.readouterr().err
+
+
 def test_ranges_are_written_and_taken(folder: Path) -> None:
     data = ["--calibration", "npy", "--calibrator", "average", "--preset", "min-max"]
     saved = [*data, "--save-ranges", "ranges.json", "-o", "first.onnx"]
