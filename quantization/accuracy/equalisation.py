@@ -19,14 +19,12 @@ import numpy.typing as npt
 import onnx
 
 from furiosa_ep.quantization.accuracy.scale_sets import (
-    FIXED,
-    ScaledConstant,
     ScaledLayer,
     ScaleSets,
-    Sets,
     channels_of,
     scale_sets,
 )
+from furiosa_ep.quantization.accuracy.scale_state import FIXED, ScaledConstant, Sets
 from furiosa_ep.quantization.optimize.editing import EditableGraph
 from furiosa_ep.quantization.weights import LIMIT, Floats, Layer
 
