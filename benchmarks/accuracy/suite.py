@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from PIL import ImageOps
 
+from benchmarks.accuracy.detection import box_figures, fastestdet, yunet
 from benchmarks.accuracy.measure import run
 from benchmarks.accuracy.pictures import SHARED, crops, digits, labelled, photographs
 from benchmarks.accuracy.tasks import Array, Feed, Figure, Task, agreement, best, psnr, top1
@@ -80,6 +81,13 @@ def _photograph_tasks(limit: int | None) -> Iterator[Task]:
     name = "super_resolution_x3_224"
     yield photograph_task("Super-resolution", name, 224, _luma, [likeness], min(limit or 20, 20))
 
+    for title, name, size, normalise, decode, threshold in (
+        ("FastestDet", "FastestDet", 352, _bgr_unit, fastestdet, 0.5),
+        ("YuNet, faces", "yunet_n_320_320", 320, _bgr, yunet, 0.6),
+    ):
+        figures = box_figures(decode, threshold)
+        yield photograph_task(title, name, size, normalise, figures, count)
+
 
 def _classes(name: str, size: int, normalise: Normalise) -> Array:
     """What the float model sees in each photograph that is for tests, in the middle of it."""
@@ -144,6 +152,14 @@ def _mnist(pixels: Array) -> Array:
 
 def _lite(pixels: Array) -> Array:
     return (pixels - 127) / 128
+
+
+def _bgr(pixels: Array) -> Array:
+    return pixels[::-1]
+
+
+def _bgr_unit(pixels: Array) -> Array:
+    return pixels[::-1] / 255
 
 
 def _luma(pixels: Array) -> Array:
