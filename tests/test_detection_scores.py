@@ -74,20 +74,35 @@ def test_worse_box_of_the_same_object_is_left_out() -> None:
     assert found.scores.tolist() == [pytest.approx(0.9**0.6 * 0.8**0.4)]
 
 
-def test_yunet_boxes_are_in_pixels() -> None:
-    cells = {8: 16, 16: 4, 32: 1}
+def test_yunet_boxes_are_parts_of_the_image() -> None:
+    cells = {8: 64, 16: 16, 32: 4}
     outputs = [
         np.zeros((1, count, width), np.float32) for width in (1, 1, 4) for count in cells.values()
     ]
-    outputs[1][0, 3], outputs[4][0, 3] = 0.9, 0.4  # stride 16, row 1, column 1
-    outputs[7][0, 3] = [0.5, 0.25, np.log(2), np.log(1)]
+    outputs[1][0, 5], outputs[4][0, 5] = 0.9, 0.4  # stride 16, row 1, column 1
+    outputs[7][0, 5] = [0.5, 0.25, np.log(2), np.log(1)]
     (found,) = yunet(outputs)
-    assert found.corners.tolist() == [pytest.approx([8, 12, 40, 28])]
+    assert found.corners.tolist() == [pytest.approx([8 / 64, 12 / 64, 40 / 64, 28 / 64])]
     assert found.scores.tolist() == [pytest.approx(0.6)]
+
+
+def test_mirrored_boxes_are_those_of_the_mirrored_image() -> None:
+    (found,) = fastestdet(fastestdet_output())
+    assert found.mirrored().corners.tolist() == [pytest.approx([0.125, 0.125, 0.625, 0.625])]
 
 
 def test_a_model_finds_all_that_it_finds() -> None:
     output = fastestdet_output()
-    for figure in box_figures(fastestdet, 0.5):
+    for figure in box_figures(fastestdet, 0.5, list)[1:]:
         assert figure.score(output, output) == 100
         assert figure.score([np.zeros_like(output[0])], output) == 0
+
+
+def test_what_is_found_in_the_mirror_stands_for_labels() -> None:
+    output = fastestdet_output()
+    mirrored = np.zeros_like(output[0])
+    mirrored[0, :, 1, 1] = output[0][0, :, 1, 2]  # centre 2.5 of 4 becomes 1.5
+    figure = box_figures(fastestdet, 0.5, lambda: [mirrored])[0]
+    assert figure.score(output, []) == 100
+    assert figure.score([mirrored], []) == 0
+    assert figure.absolute

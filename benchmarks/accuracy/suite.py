@@ -10,7 +10,17 @@ from PIL import ImageOps
 from benchmarks.accuracy.detection import box_figures, fastestdet, yunet
 from benchmarks.accuracy.measure import run
 from benchmarks.accuracy.pictures import SHARED, crops, digits, labelled, photographs
-from benchmarks.accuracy.tasks import Array, Feed, Figure, Task, agreement, best, psnr, top1
+from benchmarks.accuracy.tasks import (
+    Array,
+    Feed,
+    Figure,
+    Outputs,
+    Task,
+    agreement,
+    best,
+    psnr,
+    top1,
+)
 
 CALIBRATION = 100
 """Images that a model is calibrated on."""
@@ -80,13 +90,19 @@ def _photograph_tasks(limit: int | None) -> Iterator[Task]:
     likeness = Figure("PSNR to float, dB", psnr)
     name = "super_resolution_x3_224"
     yield photograph_task("Super-resolution", name, 224, _luma, [likeness], min(limit or 20, 20))
-
     for title, name, size, normalise, decode, threshold in (
         ("FastestDet", "FastestDet", 352, _bgr_unit, fastestdet, 0.5),
         ("YuNet, faces", "yunet_n_320_320", 320, _bgr, yunet, 0.6),
     ):
-        figures = box_figures(decode, threshold)
+        mirrored = partial(_mirrored, name, size, normalise, count)
+        figures = box_figures(decode, threshold, mirrored)
         yield photograph_task(title, name, size, normalise, figures, count)
+
+
+def _mirrored(name: str, size: int, normalise: Normalise, count: int) -> Outputs:
+    """What the float model computes of the test's images with left and right exchanged."""
+    images = (image[..., ::-1] for image in crops(False, size, size, count))
+    return run(load(name), _feeds(load(name), images, normalise))
 
 
 def _classes(name: str, size: int, normalise: Normalise) -> Array:

@@ -43,8 +43,8 @@ DEMANDS = {
     "MNIST MLP": Demand(25, {"top-1 %": 98}),
     "EfficientNet-Lite0": Demand(12, {"same class as float %": 85}, calibration=16),
     "Super-resolution": Demand(38, {"PSNR to float, dB": 44}, calibration=16),
-    "FastestDet": Demand(15, {"F1 with float's boxes, %": 80}, frozenset({"Concat"}), 16),
-    "YuNet, faces": Demand(10, {"AP50 of float's boxes, %": 95}, calibration=16),
+    "FastestDet": Demand(15, {"F1 % with float's boxes": 80}, frozenset({"Concat"}), 16),
+    "YuNet, faces": Demand(10, {"AP50 % of float's boxes": 95}, calibration=16),
 }
 
 TRAINED = {task.name.rsplit(",", 1)[0]: task for task in real_tasks(TEST)}
