@@ -66,15 +66,15 @@ def _cell(result: Measured | None, figure: Figure, first: bool) -> str:
 
 def _trouble(row: Row) -> list[str]:
     """What somebody has to know of the models beyond their accuracy."""
-    found = []
+    found: dict[str, list[str]] = {}
     for result in row.results:
-        where = f"{row.task.name}, {result.quantizer}:"
         if result.wrong:
-            found.append(f"{where} {result.wrong}")
+            found.setdefault(result.wrong, []).append(result.quantizer)
         if result.partitions not in (None, 1) or result.on_cpu:
+            count = f"{result.partitions} partition{'' if result.partitions == 1 else 's'}"
             left = ", ".join(f"{node} ({why})" for node, why in result.on_cpu.items()) or "nothing"
-            found.append(f"{where} {result.partitions} partitions; on the CPU: {left}")
-    return found
+            found.setdefault(f"{count}; on the CPU: {left}", []).append(result.quantizer)
+    return [f"{row.task.name}, {', '.join(names)}: {text}" for text, names in found.items()]
 
 
 def _table(rows: Sequence[Sequence[str]], texts: int) -> str:
