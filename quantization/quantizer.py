@@ -237,9 +237,10 @@ def _limits(scheme: Scheme, values: Sequence[str], samples: Samples) -> dict[str
 def calibrate(
     model: ModelLike, data: CalibrationData, calibration: str | Calibrator = "extremes"
 ) -> dict[str, Range]:
-    """Return the ranges that `quantize_model` would find for the activations, by their names.
+    """Return the ranges of the activations that `quantize_model` quantizes, by their names.
 
-    `model` and `data` are those of `quantize_model`, `calibration` is that of a `Preset`.
+    `model` and `data` are those of `quantize_model`, `calibration` is that of a `Preset`. The
+    ranges are those of the model as it is, without what accuracy methods change.
 
     Raises `QuantizationError` like `quantize_model`.
     """
