@@ -21,7 +21,10 @@ WORTH = 0.5
 """A function gets a table for each channel where the noise of what it reads or computes becomes
 this part of what it was."""
 _UNSEEN = 1.0
-"""A channel is taken to reach this part of the median one at least, be it on other samples."""
+"""A channel beside a function is taken to reach this part of the median one at least, be it on
+other samples: what is raised too far, they lose."""
+_UNSEEN_LINEAR = 0.5
+"""The same for all other channels, whose magnitudes differ more often by themselves."""
 
 
 def equalize_scheme(scheme: Scheme, measure: Measure) -> Scheme:
@@ -35,10 +38,10 @@ def equalize_scheme(scheme: Scheme, measure: Measure) -> Scheme:
     placed = with_places(scheme, places)
     graph, sets = scale_sets(placed.model, places=_sides(places))
     measured = dict(measure(placed.model, channels_of(graph, sets)))
-    for place in places:
-        if place.value in measured:
-            found = measured[place.value]
-            measured[place.value] = np.maximum(found, _UNSEEN * np.median(found))
+    sides = {place.value for place in places}
+    for name, found in measured.items():
+        share = _UNSEEN if name in sides else _UNSEEN_LINEAR
+        measured[name] = np.maximum(found, share * np.median(found))
     raised = _raised(placed, places, measured)
     units = {place.unit for place in places if _noise(raised, place) <= WORTH}
     places = [place for place in places if place.unit in units]
