@@ -7,9 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from furiosa_ep.quantization.histogram import Counts, Histogram
-
-STEPS = 255
-"""Between the lowest and the highest of the numbers that 8 bits tell apart."""
+from furiosa_ep.quantization.ranges import STEPS
 
 Loss: TypeAlias = Callable[[Counts, Counts, float, float], float]
 """What is lost of numbers with such counts and edges in the range from low to high."""

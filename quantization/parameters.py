@@ -9,8 +9,6 @@ import numpy.typing as npt
 from furiosa_ep.quantization.ranges import Range
 from furiosa_ep.quantization.scheme import Scheme, Unit
 
-STEPS = 255
-"""Between the lowest and the highest of the numbers that 8 bits tell apart."""
 WORTH_SHARING = 1.5
 """How many times as wide an input's range may become, so that a Concat has nothing to convert."""
 TOO_FAR_APART = 8.0
@@ -29,8 +27,7 @@ class Parameters(NamedTuple):
 def parameters_of(found: Range, dtype: npt.DTypeLike) -> Parameters:
     """Those that hold a range, in which zero lies and has an integer of its own."""
     limits = np.iinfo(np.dtype(dtype))
-    width = _width(found)
-    scale = np.float32(max(width / STEPS, float(np.finfo(np.float32).tiny)) if width else 1)
+    scale = np.float32(max(found.step, float(np.finfo(np.float32).tiny)) if found.width else 1)
     zero_point = np.clip(limits.min + np.rint(-found.low / scale), limits.min, limits.max)
     return Parameters(np.asarray(scale), np.asarray(zero_point, dtype))
 
@@ -54,7 +51,7 @@ def value_ranges(
             if source in scheme.fixed or source in given:
                 continue
             alone = name == source and scheme.users[name] == (unit,)
-            if alone or _width(joined) <= WORTH_SHARING * _width(ranges[source]):
+            if alone or joined.width <= WORTH_SHARING * ranges[source].width:
                 ranges[source] = joined
     return {name: ranges[scheme.sources[name]] for name in scheme.values}
 
@@ -72,8 +69,8 @@ def far_apart_at_the_end(scheme: Scheme, ranges: Mapping[str, Range]) -> set[int
     for unit in scheme.units:
         if scheme.node(unit).op_type != "Concat":
             continue
-        widest = _width(known[unit.writes[0]])
-        narrowest = min(_width(known[scheme.sources[name]]) for name in unit.reads)
+        widest = known[unit.writes[0]].width
+        narrowest = min(known[scheme.sources[name]].width for name in unit.reads)
         if widest > TOO_FAR_APART * narrowest:
             found.update(p for one in _tail(unit, scheme, outputs) for p in one.positions)
     return found
@@ -89,7 +86,3 @@ def _tail(first: Unit, scheme: Scheme, outputs: set[str]) -> list[Unit]:
                 return []
             found += (user for user in users if user not in found)
     return found
-
-
-def _width(found: Range) -> float:
-    return found.high - found.low

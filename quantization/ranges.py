@@ -8,12 +8,25 @@ from typing import Any, NamedTuple
 
 from furiosa_ep.quantization.errors import QuantizationError
 
+STEPS = 255
+"""Between the lowest and the highest of the numbers that 8 bits tell apart."""
+
 
 class Range(NamedTuple):
     """The numbers that an activation has to hold; zero is always among them."""
 
     low: float
     high: float
+
+    @property
+    def width(self) -> float:
+        """From the lowest to the highest number."""
+        return self.high - self.low
+
+    @property
+    def step(self) -> float:
+        """Between neighbours among the numbers that 8 bits tell apart."""
+        return self.width / STEPS
 
 
 def save_ranges(ranges: Mapping[str, Sequence[float]], path: str | Path) -> None:

@@ -26,6 +26,7 @@ from furiosa_ep.quantization.accuracy.scale_sets import (
 )
 from furiosa_ep.quantization.accuracy.scale_state import FIXED, ScaledConstant, Sets
 from furiosa_ep.quantization.optimize.editing import EditableGraph
+from furiosa_ep.quantization.ranges import STEPS
 from furiosa_ep.quantization.weights import LIMIT, Floats, Layer
 
 Logs = npt.NDArray[np.float64]
@@ -189,7 +190,7 @@ def _balance(exponents: Logs, peaks: Logs, weights: list[_Weights]) -> Logs:
         power = np.exp2(2 * logs) / _PEAK**2
         outputs = (squares * power).sum(2, keepdims=True)
         shares = np.divide(1, outputs, out=np.zeros_like(outputs), where=outputs > 0)
-        steps = np.exp2(2 * logs.max()) / 255**2
+        steps = np.exp2(2 * logs.max()) / STEPS**2
         np.add.at(by_values, one.inputs[:, 0], (squares * shares).sum(1) * steps)
         if one.inputs.shape[2] > 1 or not one.has_scales:
             noise = (np.exp2(2 * largest) / LIMIT**2 * shares).sum(1)

@@ -11,7 +11,6 @@ from furiosa_ep.quantization.accuracy.statistics import (
     SAMPLES,
     layer_statistics,
     measurable,
-    step_of,
 )
 from furiosa_ep.quantization.accuracy.weight_ranges import search_range
 from furiosa_ep.quantization.ranges import Range
@@ -89,7 +88,7 @@ def _with_room(
     ranges: Mapping[str, Range],
 ) -> QuantizedWeight:
     """Weights whose scales leave room for the bias in int32."""
-    step = step_of(ranges[layer.input]) if layer.input in ranges else 0.0
+    step = ranges[layer.input].step if layer.input in ranges else 0.0
     if not step > 0:
         return quantized
     scale = raise_for_bias(quantized.scale, step, arrays.get(layer.bias))

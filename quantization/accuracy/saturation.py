@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from furiosa_ep.partitioner.units import ELEMENTWISE
 from furiosa_ep.quantization.optimize.weights import copy_without
-from furiosa_ep.quantization.ranges import Range
+from furiosa_ep.quantization.ranges import STEPS, Range
 from furiosa_ep.quantization.scheme import Scheme, Unit
 
 POINTS = 4097
@@ -72,7 +72,7 @@ def _limits(scheme: Scheme, unit: Unit, found: Range) -> Range:
         within = result[beyond.size : -beyond.size]
         if not np.isfinite(within).all():
             continue
-        flat, flat_behind = _changes(result, TOLERANCE * float(np.ptp(within)) / 255)
+        flat, flat_behind = _changes(result, TOLERANCE * float(np.ptp(within)) / STEPS)
         first, last = min(first, flat), max(last, flat_behind)
     low = min(float(every[first]), 0.0) if beyond.size <= first < every.size else -math.inf
     high = max(float(every[last]), 0.0) if 0 < last < every.size - beyond.size else math.inf

@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from furiosa_ep.quantization.accuracy.patches import has_patches, patches
 from furiosa_ep.quantization.errors import QuantizationError
-from furiosa_ep.quantization.ranges import Range
+from furiosa_ep.quantization.ranges import STEPS, Range
 from furiosa_ep.quantization.samples import Array, Feed
 from furiosa_ep.quantization.weights import Floats, Layer
 
@@ -26,7 +26,6 @@ MAX_DEPTH = 8192
 """Products of inputs are gathered up to so many inputs of an output channel."""
 _AT_A_TIME = 1 << 26
 """So many products are in memory at a time; there are more passes over the samples for more."""
-_STEPS = 255
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ class _Sums:
         if not self._count or not np.isfinite(self._squares).all():
             return None
         products = self._products
-        step = 0.0 if self._limits is None else step_of(self._limits)
+        step = 0.0 if self._limits is None else self._limits.step
         return LayerStatistics(
             self._sum / self._count,
             self._squares / self._count,
@@ -169,18 +168,13 @@ class _Sums:
         )
 
 
-def step_of(limits: Range) -> float:
-    """The step between neighbours among the 256 numbers of a range."""
-    return (limits.high - limits.low) / _STEPS
-
-
 def quantized(x: Floats, limits: Range) -> npt.NDArray[np.float32]:
     """What 8 bits tell of numbers."""
-    step = np.float32(step_of(limits))
+    step = np.float32(limits.step)
     if not step > 0:
         return np.zeros_like(x, np.float32)
     zero = np.rint(-limits.low / step)
-    found: npt.NDArray[np.float32] = (np.clip(np.rint(x / step) + zero, 0, _STEPS) - zero) * step
+    found: npt.NDArray[np.float32] = (np.clip(np.rint(x / step) + zero, 0, STEPS) - zero) * step
     return found
 
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from furiosa_ep.quantization.diagnosis.sites import Floats, Integers, Site
 from furiosa_ep.quantization.histogram import Histogram
+from furiosa_ep.quantization.ranges import STEPS
 
 LIMIT = 100.0
 """Ratios beyond so many dB are not told apart."""
@@ -78,7 +79,7 @@ class Measures:
 
     def add(self, floats: Floats, integers: Integers, alone: Floats | None) -> None:
         """Look at a sample: the float value, what is in its place, and what its layer computes."""
-        low, high = self._lowest, self._lowest + 255
+        low, high = self._lowest, self._lowest + STEPS
         steps = floats * np.float32(1 / self._site.scale)
         held = np.clip(steps, low, high)
         rounded = np.rint(held)

@@ -11,6 +11,7 @@ import onnx
 from onnx import numpy_helper
 
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.ranges import STEPS
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[Any]
@@ -50,13 +51,13 @@ class Site:
     @property
     def high(self) -> float:
         """The greatest number that it holds."""
-        return float(self.scale) * (self.lowest + 255 - self.zero_point)
+        return float(self.scale) * (self.lowest + STEPS - self.zero_point)
 
     def quantized(self, array: Floats) -> Integers:
         """The integers that stand for an array."""
         dtype = np.int8 if self.lowest < 0 else np.uint8
         steps = np.rint(array / self.scale) + self.zero_point
-        found: Integers = np.clip(steps, self.lowest, self.lowest + 255).astype(dtype)
+        found: Integers = np.clip(steps, self.lowest, self.lowest + STEPS).astype(dtype)
         return found
 
     def dequantized(self, integers: Integers) -> Floats:

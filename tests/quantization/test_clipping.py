@@ -9,14 +9,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 
-from furiosa_ep.quantization.clipping import (
-    STEPS,
-    Loss,
-    divergence,
-    least_loss,
-    squared_error,
-)
+from furiosa_ep.quantization.clipping import Loss, divergence, least_loss, squared_error
 from furiosa_ep.quantization.histogram import Histogram
+from furiosa_ep.quantization.ranges import STEPS
 
 Numbers = npt.NDArray[np.float32]
 
