@@ -27,8 +27,12 @@ PARTS = 8
 CALIBRATORS = ("percentile", "sqnr", "entropy", "extremes")
 """What is tried beside the calibrator of the default preset."""
 METHODS = (
-    *("equalize", "smooth", "limit_to_functions"),
-    *("search_weights", "adapt_rounding", "correct_bias"),
+    "equalize",
+    "smooth",
+    "limit_to_functions",
+    "search_weights",
+    "adapt_rounding",
+    "correct_bias",
 )
 """What is tried to leave out."""
 
