@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from furiosa_ep.quantization.optimize.editing import free_name, names_within, subgraphs
 from furiosa_ep.quantization.parameters import Parameters, parameters_of
 from furiosa_ep.quantization.ranges import Range, check_ranges
 
@@ -192,20 +193,15 @@ def _node(
 
 
 def _free(graph: onnx.GraphProto, name: str) -> str:
-    """The name, or a longer one where there is a value of that name."""
+    """The name, or the like where there is a value of that name."""
     used = {value.name for value in (*graph.input, *graph.initializer)}
     used |= {output for node in graph.node for output in node.output}
-    while name in used:
-        name += "_"
-    return name
+    return free_name(name, used)
 
 
 def _readers(graph: onnx.GraphProto, name: str) -> Iterator[onnx.NodeProto]:
     """The nodes that read a value, those with subgraphs that do among them."""
-    for node in graph.node:
-        subgraphs = (g for a in node.attribute for g in (a.g, *a.graphs))
-        if name in node.input or any(any(_readers(graph, name)) for graph in subgraphs):
-            yield node
+    return (node for node in graph.node if name in node.input or name in names_within(node))
 
 
 def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
@@ -215,11 +211,8 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
             for index, name in enumerate(names):
                 if name == old:
                     names[index] = new
-        for attribute in node.attribute:
-            # To change an empty attribute.g would set it, which makes the attribute invalid.
-            own = [attribute.g] if attribute.HasField("g") else []
-            for subgraph in (*own, *attribute.graphs):
-                _rename(subgraph, old, new)
+        for subgraph in subgraphs(node):
+            _rename(subgraph, old, new)
     kept = [value for value in graph.value_info if value.name != old]
     del graph.value_info[:]
     graph.value_info.extend(kept)

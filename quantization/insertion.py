@@ -8,6 +8,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from furiosa_ep.quantization.optimize.editing import free_name
 from furiosa_ep.quantization.optimize.weights import copied, copy_without
 from furiosa_ep.quantization.parameters import Parameters
 from furiosa_ep.quantization.scheme import Scheme, Unit
@@ -190,8 +191,4 @@ class _Insertion:
 
     def _free(self, name: str) -> str:
         """The name, or the like where a value or node has that already."""
-        free, number = name, 1
-        while free in self._names:
-            free, number = f"{name}_{number}", number + 1
-        self._names.add(free)
-        return free
+        return free_name(name, self._names)

@@ -117,11 +117,7 @@ class EditableGraph:
 
     def free_name(self, name: str) -> str:
         """The name, or the like where a value or node has that already."""
-        free, number = name, 1
-        while free in self._names:
-            free, number = f"{name}_{number}", number + 1
-        self._names.add(free)
-        return free
+        return free_name(name, self._names)
 
     def remove(self, node: onnx.NodeProto) -> None:
         """Remove a node that nothing depends on any more."""
@@ -231,6 +227,15 @@ class EditableGraph:
                 del self._readers[name]
         for name in filter(None, node.output):
             self._producers.pop(name, None)
+
+
+def free_name(name: str, used: set[str]) -> str:
+    """The name, or the like where that is used already; it joins the used ones."""
+    free, number = name, 1
+    while free in used:
+        free, number = f"{name}_{number}", number + 1
+    used.add(free)
+    return free
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
