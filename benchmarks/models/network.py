@@ -74,17 +74,9 @@ class Network:
         """
         fan_in = self.channels(x) // groups
         weight = self._filters((channels, fan_in, kernel, kernel), gain * np.sqrt(2.0))
-        return self.op(
-            "Conv",
-            x,
-            self.constant(weight),
-            self._bias(channels),
-            channels=channels,
-            kernel_shape=[kernel, kernel],
-            strides=[stride, stride],
-            pads=[(kernel - 1) // 2] * 4,
-            group=groups,
-        )
+        attributes = square(kernel, stride, groups)
+        constants = self.constant(weight), self._bias(channels)
+        return self.op("Conv", x, *constants, channels=channels, **attributes)
 
     def linear(self, x: str, features: int, outputs: int) -> str:
         """A fully connected layer on rows of `features` values."""
@@ -172,3 +164,13 @@ class Network:
         model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
         onnx.checker.check_model(model)
         return model
+
+
+def square(kernel: int, stride: int, groups: int) -> dict[str, Any]:
+    """The attributes of a square convolution, padded as `Network.conv` says."""
+    return {
+        "kernel_shape": [kernel, kernel],
+        "strides": [stride, stride],
+        "pads": [(kernel - 1) // 2] * 4,
+        "group": groups,
+    }

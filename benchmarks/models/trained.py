@@ -16,7 +16,7 @@ import onnx
 import onnxruntime as ort
 from onnx import helper
 
-from benchmarks.models.network import IR_VERSION, OPSET, Network
+from benchmarks.models.network import IR_VERSION, OPSET, Network, square
 
 Array = npt.NDArray[Any]
 
@@ -88,12 +88,7 @@ class Trained(Network):
         weight = self._random.standard_normal((channels, fan_in, kernel, kernel), np.float32)
         given = self._sizes.get(x, np.ones(self.channels(x), np.float32))
         weight /= given[None, :, None, None] if groups == 1 else given[:, None, None, None]
-        attributes: dict[str, Any] = {
-            "kernel_shape": [kernel, kernel],
-            "strides": [stride, stride],
-            "pads": [(kernel - 1) // 2] * 4,
-            "group": groups,
-        }
+        attributes = square(kernel, stride, groups)
         node = helper.make_node("Conv", ["x", "w"], ["y"], **attributes)
         (raw,) = _evaluate(node, {"x": self.values[x], "w": weight})
         quiet = 0.3 * kernel * np.sqrt(fan_in)  # what varies little is not made to vary
