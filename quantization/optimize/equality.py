@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
+from onnx import helper
 
 from furiosa_ep.quantization.errors import QuantizationError
 from furiosa_ep.quantization.optimize.shapes import ANY
@@ -32,23 +33,6 @@ LONG_RUN = 2.0
 
 Draw: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], Any]
 
-_KINDS = {
-    number: np.dtype(name)
-    for number, name in (
-        (onnx.TensorProto.FLOAT, "float32"),
-        (onnx.TensorProto.DOUBLE, "float64"),
-        (onnx.TensorProto.FLOAT16, "float16"),
-        (onnx.TensorProto.INT8, "int8"),
-        (onnx.TensorProto.UINT8, "uint8"),
-        (onnx.TensorProto.INT16, "int16"),
-        (onnx.TensorProto.UINT16, "uint16"),
-        (onnx.TensorProto.INT32, "int32"),
-        (onnx.TensorProto.UINT32, "uint32"),
-        (onnx.TensorProto.INT64, "int64"),
-        (onnx.TensorProto.UINT64, "uint64"),
-        (onnx.TensorProto.BOOL, "bool"),
-    )
-}
 _log = logging.getLogger(__name__)
 
 
@@ -135,12 +119,14 @@ def _feed(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], draw: D
     feed = {}
     for value in model.graph.input:
         tensor = value.type.tensor_type
-        kind = _KINDS.get(tensor.elem_type)
-        if kind is None or not tensor.HasField("shape"):
+        if not tensor.elem_type or not tensor.HasField("shape"):
+            return None
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        if dtype.kind not in "biuf":
             return None
         shape = shapes[value.name]
-        array = draw(random, shape) if kind.kind == "f" else random.integers(0, 2, shape)
-        feed[value.name] = np.asarray(array).astype(kind)
+        array = draw(random, shape) if dtype.kind == "f" else random.integers(0, 2, shape)
+        feed[value.name] = np.asarray(array).astype(dtype)
     return feed
 
 
