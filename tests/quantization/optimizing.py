@@ -10,7 +10,7 @@ import onnx
 import onnx.checker
 import onnx.parser
 import onnxruntime as ort
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from furiosa_ep.quantization.optimize import Rewrite
 from furiosa_ep.quantization.optimize.opset import convert_opset
@@ -18,6 +18,9 @@ from furiosa_ep.quantization.optimize.shapes import infer_shapes
 from furiosa_ep.quantization.optimize.standard_form import to_standard_form
 
 Array = npt.NDArray[Any]
+
+X = "float[2,3,4,5]"
+"""The type of an image, in ONNX's text."""
 
 
 def parse(body: str, opset: int = 17, /, **constants: npt.ArrayLike) -> onnx.ModelProto:
@@ -52,6 +55,46 @@ def batch_normalization(channels: int, seed: int = 0) -> dict[str, npt.NDArray[n
     }
 
 
+def network(opset: int = 17) -> onnx.ModelProto:
+    """Something for many rewrites, on an open batch, with metadata."""
+    model = parse(
+        "(float[N,3,8,8] images) => (float[N,5] scores) {"
+        "  scaled = Mul(images, factor)"
+        "  padded = Pad(scaled, pads)"
+        "  [first] c = Conv(padded, w)"
+        "  b = BatchNormalization(c, scale, bias, mean, variance)"
+        "  p = PRelu(b, slope)"
+        "  d = Dropout(p)"
+        "  [second] t = ConvTranspose(d, v)"
+        "  a = Add(t, shift)"
+        "  m = Max(a, zero)"
+        "  r = Min(m, six)"
+        "  g = GlobalAveragePool(r)"
+        "  s = Shape(g) i = Gather(s, first_index) k = Concat<axis=0>(i, minus)"
+        "  f = Reshape(g, k)"
+        "  [last] x = MatMul(f, u)"
+        "  y = Add(x, e)"
+        "  scores = Identity(y) }",
+        opset,
+        factor=np.float32(0.5),
+        pads=np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+        w=normal(4, 3, 3, 3),
+        slope=np.full((1, 1, 1), 0.1, np.float32),
+        v=normal(4, 6, 2, 2),
+        shift=normal(6, 1, 1),
+        zero=np.float32(0),
+        six=np.float32(6),
+        first_index=np.array([0]),
+        minus=np.array([-1]),
+        u=normal(6, 5),
+        e=normal(1, 5),
+        **batch_normalization(4),
+    )
+    helper.set_model_props(model, {"character": "a\nb"})
+    model.producer_name, model.doc_string, model.graph.doc_string = "me", "a model", "a graph"
+    return model
+
+
 def run(model: onnx.ModelProto, feed: dict[str, Array]) -> list[Array]:
     """The outputs of a model, computed without ONNX Runtime's own optimisations."""
     options = ort.SessionOptions()
@@ -73,7 +116,7 @@ def feed_of(model: onnx.ModelProto, length: int = 2) -> dict[str, Array]:
         if value.name in constants:
             continue
         tensor = value.type.tensor_type
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         shape = [dim.dim_value if dim.dim_value > 0 else length for dim in tensor.shape.dim]
         array = random.normal(size=shape) if dtype.kind == "f" else random.integers(0, 2, shape)
         feed[value.name] = array.astype(dtype)
@@ -158,4 +201,4 @@ def inputs_of(model: onnx.ModelProto, op_type: str) -> Sequence[str]:
 def attributes_of(model: onnx.ModelProto, op_type: str) -> dict[str, Any]:
     """The attributes of the only node of an operator."""
     (node,) = (one for one in model.graph.node if one.op_type == op_type)
-    return {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+    return {one.name: helper.get_attribute_value(one) for one in node.attribute}
