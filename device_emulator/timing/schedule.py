@@ -1,0 +1,78 @@
+"""What the device does when, for one run of a Program."""
+
+import enum
+from dataclasses import dataclass
+
+from furiosa_ep.device_emulator.target import Target
+
+
+class Engine(enum.IntEnum):
+    """A part of the device, or beside it, that does one thing at a time."""
+
+    COMPUTE = 0
+    """The processing element; two fused ones are one engine."""
+    DMA = 1
+    """Between DRAM and SRAM."""
+    IO = 2
+    """Between the host's memory and DRAM, over PCI Express."""
+    HOST = 3
+    """The host's processor: quantization and changes of layout at the borders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What an engine does for one command."""
+
+    command: int
+    """Its place among the Program's commands."""
+    engine: Engine
+    start: int
+    """In cycles of the device's clock, from the start of the run."""
+    end: int
+    bytes: int = 0
+    """What is moved, where the engine moves data."""
+
+
+class Use(enum.StrEnum):
+    """What a piece of SRAM holds."""
+
+    ACTIVATION = "activation"
+    WEIGHT = "weight"
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """A piece of SRAM that holds one thing for a time; of a fused device, of both PEs' SRAM."""
+
+    name: str
+    """Of the value or of the command whose weights it holds."""
+    use: Use
+    address: int
+    size: int
+    start: int
+    """In cycles, as those of events."""
+    end: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One run of a Program on a device."""
+
+    target: Target
+    events: tuple[Event, ...]
+    """By start; those of one engine do not overlap."""
+    allocations: tuple[Allocation, ...]
+    """Those that live at the same time do not overlap."""
+    dram_bytes: int
+    """What the Program needs there: constants, inputs, outputs and what is spilled."""
+    instruction_bytes: int
+
+    @property
+    def cycles(self) -> int:
+        """Those of compute and DMA together, from the first to the last: what the NPU takes."""
+        own = [one for one in self.events if one.engine in (Engine.COMPUTE, Engine.DMA)]
+        return max((one.end for one in own), default=0) - min((one.start for one in own), default=0)
+
+    def busy(self, engine: Engine) -> int:
+        """The cycles in which an engine works."""
+        return sum(one.end - one.start for one in self.events if one.engine is engine)
