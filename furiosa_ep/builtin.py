@@ -67,7 +67,7 @@ def furiosa_selections() -> Iterable[PartitionSelection]:
 
 @hookimpl
 def furiosa_calibrators() -> Iterable[Calibrator]:
-    """`extremes` and `average`."""
+    """Those of docs/quantization.md."""
     from furiosa_ep.quantization.calibrators import CALIBRATORS
 
     return CALIBRATORS

@@ -235,12 +235,13 @@ def _limits(scheme: Scheme, values: Sequence[str], samples: Samples) -> dict[str
 
 
 def calibrate(
-    model: ModelLike, data: CalibrationData, calibration: str | Calibrator = "extremes"
+    model: ModelLike, data: CalibrationData, calibration: str | Calibrator = Preset.calibration
 ) -> dict[str, Range]:
     """Return the ranges of the activations that `quantize_model` quantizes, by their names.
 
-    `model` and `data` are those of `quantize_model`, `calibration` is that of a `Preset`. The
-    ranges are those of the model as it is, without what accuracy methods change.
+    `model` and `data` are those of `quantize_model`, `calibration` is that of a `Preset`, by
+    default that of the default one. The ranges are those of the model as it is, without what
+    accuracy methods change.
 
     Raises `QuantizationError` like `quantize_model`.
     """

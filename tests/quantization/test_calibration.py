@@ -18,7 +18,13 @@ from furiosa_ep.partitioner import plugins
 from furiosa_ep.partitioner.descriptors import Calibrator, PluginInfo
 from furiosa_ep.partitioner.hookspecs import hookimpl
 from furiosa_ep.partitioner.plugins import build_registry
-from furiosa_ep.quantization import Preset, QuantizationError, calibrate, quantize_model
+from furiosa_ep.quantization import (
+    PRESETS,
+    Preset,
+    QuantizationError,
+    calibrate,
+    quantize_model,
+)
 from furiosa_ep.quantization.prepare import prepare_model
 from furiosa_ep.quantization.probes import AT_ONCE
 
@@ -203,6 +209,14 @@ def test_samples_may_share_their_memory() -> None:
             yield shared
 
     assert calibrate(model(), generate()) == calibrate(model(), samples(20))
+
+
+def test_the_calibrator_is_that_of_the_default_preset_if_none_is_given() -> None:
+    cubes = np.random.default_rng(0).normal(size=(20, 2, 1000, 4)).astype(np.float32) ** 3
+    data = [{"x": x, "b": b} for x, b in cubes]
+    found = calibrate(model(), data)
+    assert found == calibrate(model(), data, PRESETS["default"].calibration)
+    assert found["x"] != calibrate(model(), data, "extremes")["x"]
 
 
 def test_samples_stay_as_they_are(offer: Offer) -> None:

@@ -68,7 +68,7 @@ def quantized(model: onnx.ModelProto, **factors: float) -> onnx.ModelProto:
     """The model in 8 bits, with the ranges of some values multiplied."""
     ranges = {
         name: tuple(end * factors.get(name, 1.0) for end in found)
-        for name, found in calibrate(model, samples()).items()
+        for name, found in calibrate(model, samples(), "extremes").items()
     }
     return quantize_model(model, samples(), "min-max", ranges=ranges)
 

@@ -71,7 +71,7 @@ def test_the_file_is_for_people(tmp_path: Path) -> None:
 
 
 def test_ranges_that_were_calibrated_are_used_again(tmp_path: Path) -> None:
-    found = calibrate(model(), samples())
+    found = calibrate(model(), samples(), "extremes")
     save_ranges(found, tmp_path / "ranges.json")
     kept = load_ranges(tmp_path / "ranges.json")
     assert kept == found
