@@ -1,1 +1,12 @@
 """The timing model: what a real device would take for a Program. It never influences a result."""
+
+from furiosa_ep.device_emulator.timing.schedule import (
+    Allocation,
+    Engine,
+    Event,
+    Schedule,
+    Use,
+)
+from furiosa_ep.device_emulator.timing.scheduling import schedule_program
+
+__all__ = ["Allocation", "Engine", "Event", "Schedule", "Use", "schedule_program"]
