@@ -3,7 +3,7 @@
 from itertools import accumulate
 
 from furiosa_ep.device_emulator.target import Target
-from furiosa_ep.device_emulator.timing.schedule import Allocation, Engine, Event, Schedule, Use
+from furiosa_ep.device_emulator.timing.schedule import Allocation, Engine, Event, Schedule
 from furiosa_ep.device_emulator.timing.work import Work, work_of
 from furiosa_ep.program import Program
 

@@ -32,9 +32,9 @@ def work_of(program: Program, command: Command) -> Work:
     operands = [program.tensors[one] for one in command.operands if one is not None]
     *inputs, result = operands
     engine = Engine.COMPUTE
-    if command.opcode in _HOST:
-        engine = Engine.HOST
-    elif command.opcode == "COPY" and any(_is_border(one) for one in operands):
+    if command.opcode in _HOST or (
+        command.opcode == "COPY" and any(_is_border(one) for one in operands)
+    ):
         engine = Engine.HOST
     return Work(
         engine=engine,
