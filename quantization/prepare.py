@@ -8,9 +8,8 @@ from furiosa_ep.quantization.loading import ModelLike, load_model
 from furiosa_ep.quantization.optimize import optimize
 
 QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
-QUANTIZED_OPS = frozenset(
-    {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
-)
+INTEGER_OPS = frozenset({"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"})
+QUANTIZED_OPS = INTEGER_OPS | {"DynamicQuantizeLinear"}
 
 
 def prepare_model(model: ModelLike) -> onnx.ModelProto:

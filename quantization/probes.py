@@ -25,7 +25,6 @@ AT_ONCE = 2
 """How many samples run at a time: cores are busier than with all of them on one sample."""
 FEWEST_STEPS = 4
 """Pixels that are picked of a row or a column; fewer would tell little of it."""
-
 BLOCK = 1 << 17
 """Numbers that a core's cache holds, while smallest and largest are looked for one by one."""
 

@@ -17,7 +17,14 @@ from furiosa_ep.quantization.editor import get_pure_input_names
 from furiosa_ep.quantization.errors import QuantizationError
 from furiosa_ep.quantization.images import PREPROCESSING, Preprocessing
 from furiosa_ep.quantization.loading import ModelLike, load_model
-from furiosa_ep.quantization.samples import Array, CalibrationData, items, known_length, passes_once
+from furiosa_ep.quantization.samples import (
+    Array,
+    CalibrationData,
+    items,
+    known_length,
+    passes_once,
+    shape_text,
+)
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -197,7 +204,7 @@ def _image_input(model: onnx.ModelProto) -> _ImageInput:
             "dicts from input name to array"
         )
     kind = values[0].type.tensor_type
-    shape = "x".join(str(dim.dim_value or dim.dim_param or "?") for dim in kind.shape.dim)
+    shape = shape_text(kind.shape)
     sizes = [dim.dim_value or None for dim in kind.shape.dim]
     layouts: dict[Layout, tuple[int, int, int]] = {"NCHW": (1, 2, 3), "NHWC": (3, 1, 2)}
     for layout, (channels, height, width) in layouts.items():

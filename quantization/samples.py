@@ -174,12 +174,17 @@ def _fitting(given: npt.ArrayLike, value: onnx.ValueInfoProto, sample: str) -> A
     if not np.can_cast(array.dtype, dtype, "same_kind"):
         raise QuantizationError(f"{what} is {array.dtype}, the model takes {dtype}")
     if kind.HasField("shape") and not _fits(array.shape, kind.shape):
-        expected = "x".join(str(d.dim_value or d.dim_param or "?") for d in kind.shape.dim)
+        expected = shape_text(kind.shape) or "a scalar"
         raise QuantizationError(
             f"{what} has the shape {'x'.join(map(str, array.shape)) or 'of a scalar'}, "
-            f"the model takes {expected or 'a scalar'}"
+            f"the model takes {expected}"
         )
     return np.array(array, dtype, order="C")
+
+
+def shape_text(shape: onnx.TensorShapeProto) -> str:
+    """A declared shape as people read it, like 1x3xHx?; "" for that of a scalar."""
+    return "x".join(str(dim.dim_value or dim.dim_param or "?") for dim in shape.dim)
 
 
 def _fits(shape: Sequence[int], declared: onnx.TensorShapeProto) -> bool:

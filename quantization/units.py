@@ -15,15 +15,10 @@ from furiosa_ep.quantization.optimize.clips import limits_of
 from furiosa_ep.quantization.optimize.editing import EditableGraph
 from furiosa_ep.quantization.optimize.shapes import infer_shapes
 from furiosa_ep.quantization.parameters import parameters_of
+from furiosa_ep.quantization.prepare import QDQ, QUANTIZED_OPS
 from furiosa_ep.quantization.ranges import Range
 from furiosa_ep.quantization.scheme import MOVEMENT, Scheme, Unit
 from furiosa_ep.quantization.weights import Layer, QuantizedWeight
-
-OF_QUANTIZED_MODELS = frozenset(
-    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"}
-    | {"ConvInteger", "MatMulInteger"}
-)
-"""What the NPU knows, and is quantized already."""
 
 
 def find_scheme(model: onnx.ModelProto, quantized: Collection[str] = ()) -> Scheme:
@@ -80,7 +75,7 @@ def _declined(scheme: Scheme) -> dict[Unit, Decline]:
 
 def _is_own(node: onnx.NodeProto) -> bool:
     """Whether a node is none of those that quantization adds."""
-    return node.op_type not in ("QuantizeLinear", "DequantizeLinear")
+    return node.op_type not in QDQ
 
 
 def _zeros(layer: Layer) -> QuantizedWeight:
@@ -96,7 +91,7 @@ def _candidates(model: onnx.ModelProto) -> set[int]:
         position
         for position, node in enumerate(graph.nodes())
         if (node.domain, node.op_type) in known
-        and node.op_type not in OF_QUANTIZED_MODELS
+        and node.op_type not in QDQ | QUANTIZED_OPS
         and _data(node, graph)
         and all(graph.dtype(name) == onnx.TensorProto.FLOAT for name in filter(None, node.output))
     }

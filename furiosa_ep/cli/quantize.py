@@ -176,14 +176,15 @@ def _count(data: "CalibrationData") -> int | None:
 
 def _counts(model: "onnx.ModelProto") -> dict[str, int]:
     """How much of a QDQ model is quantized."""
-    border = ("QuantizeLinear", "DequantizeLinear")
+    from furiosa_ep.quantization.prepare import QDQ
+
     dequantized = {
         output
         for node in model.graph.node
         if node.op_type == "DequantizeLinear"
         for output in node.output
     }
-    operators = [node for node in model.graph.node if node.op_type not in border]
+    operators = [node for node in model.graph.node if node.op_type not in QDQ]
     constants = {tensor.name for tensor in model.graph.initializer}
     return {
         "operators": len(operators),

@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import onnx
 
 from furiosa_ep.quantization.diagnosis.causes import Evidence, advice_for, cause_of
 from furiosa_ep.quantization.diagnosis.measures import LIMIT, Measures, Noise, decibels
@@ -20,6 +19,7 @@ from furiosa_ep.quantization.diagnosis.runs import (
 )
 from furiosa_ep.quantization.diagnosis.sites import find_sites
 from furiosa_ep.quantization.diagnosis.structure import Structure
+from furiosa_ep.quantization.editor import get_output_names, get_pure_input_names
 from furiosa_ep.quantization.errors import QuantizationError
 from furiosa_ep.quantization.loading import ModelLike, load_model
 from furiosa_ep.quantization.optimize import optimize
@@ -75,11 +75,11 @@ class _Models:
             )
         self.sites = find_sites(self.quantized)
         self.reference = reference_of(plain, optimize(plain, check=False), self.sites)
-        constants = {tensor.name for tensor in self.reference.graph.initializer}
-        self.inputs = [v for v in self.reference.graph.input if v.name not in constants]
+        names = get_pure_input_names(self.reference)
+        self.inputs = [value for value in self.reference.graph.input if value.name in names]
         self.actual = ObservedModel(
             self.quantized,
-            [*(site.integers for site in self.sites), *_outputs(self.quantized)],
+            [*(site.integers for site in self.sites), *get_output_names(self.quantized)],
             "the quantized model",
         )
 
@@ -102,10 +102,6 @@ class _Models:
         return pairing.pairs()
 
 
-def _outputs(model: onnx.ModelProto) -> list[str]:
-    return [value.name for value in model.graph.output]
-
-
 def _check_finite(values: Mapping[str, Array], number: int) -> None:
     for name, array in values.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -124,7 +120,7 @@ class _Run:
         self._pairs = {pair.site.integers: pair for pair in self._distinct(pairs)}
         values = [pair.value for pair in pairs]
         self._expected = ObservedModel(
-            models.reference, [*values, *_outputs(models.reference)], "the float model"
+            models.reference, [*values, *get_output_names(models.reference)], "the float model"
         )
         self._alone = LayersAlone(models.quantized, [pair.site for pair in pairs])
         self._replaced = OneReplaced(models.reference, values)

@@ -8,6 +8,7 @@ import onnx
 from furiosa_ep.quantization.diagnosis.measures import Noise
 from furiosa_ep.quantization.diagnosis.report import OutputDiagnosis
 from furiosa_ep.quantization.diagnosis.sites import Site
+from furiosa_ep.quantization.editor import get_output_names
 from furiosa_ep.quantization.errors import QuantizationError
 from furiosa_ep.quantization.samples import Array
 
@@ -18,9 +19,7 @@ class Outputs:
     def __init__(
         self, reference: onnx.ModelProto, quantized: onnx.ModelProto, sites: Sequence[Site]
     ) -> None:
-        own, others = (
-            [value.name for value in model.graph.output] for model in (reference, quantized)
-        )
+        own, others = map(get_output_names, (reference, quantized))
         if len(own) != len(others):
             raise QuantizationError(
                 f"the models do not belong together: one has the outputs {', '.join(own)}, the "

@@ -9,8 +9,10 @@ import onnx
 
 from furiosa_ep.quantization.diagnosis.measures import decibels
 from furiosa_ep.quantization.diagnosis.runs import HELD
-from furiosa_ep.quantization.diagnosis.sites import BORDERS, Floats, Site, constants_of
+from furiosa_ep.quantization.diagnosis.sites import Floats, Site, constants_of
+from furiosa_ep.quantization.editor import get_pure_input_names
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.prepare import QDQ
 from furiosa_ep.quantization.samples import Array, Feed
 
 CLIPS = ("Relu", "Clip")
@@ -226,7 +228,7 @@ class _Names:
         inputs = [value.name for value in graph.input if value.name not in constants]
         computed = [name for node in graph.node for name in node.output if name]
         self._known = {*inputs, *computed} - constants.keys()
-        self._renamed = dict(zip(input_names(quantized), inputs, strict=False))
+        self._renamed = dict(zip(get_pure_input_names(quantized), inputs, strict=False))
         self._by_node = {node.name: node for node in graph.node if node.name}
         self._readers: dict[str, list[onnx.NodeProto]] = {}
         for node in graph.node:
@@ -262,12 +264,6 @@ class _Names:
             yield from self._clipped(readers[0].output[0])
 
 
-def input_names(model: onnx.ModelProto) -> list[str]:
-    """The names of the inputs that are no constants."""
-    constants = {tensor.name for tensor in model.graph.initializer}
-    return [value.name for value in model.graph.input if value.name not in constants]
-
-
 def _alike(
     reference: onnx.GraphProto, quantized: onnx.GraphProto
 ) -> Iterator[tuple[str, onnx.NodeProto]]:
@@ -284,7 +280,7 @@ def _alike(
 def _by_type(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
     found: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
-        if node.op_type not in BORDERS:
+        if node.op_type not in QDQ:
             found.setdefault(node.op_type, []).append(node)
     return found
 
@@ -297,7 +293,7 @@ def quantized_feed(
     Raises:
         QuantizationError: where the models have different numbers of inputs.
     """
-    own, others = input_names(reference), input_names(quantized)
+    own, others = get_pure_input_names(reference), get_pure_input_names(quantized)
     if len(own) != len(others):
         raise QuantizationError(
             f"the models do not belong together: one has the inputs {', '.join(own)}, the other "
@@ -317,7 +313,10 @@ def reference_of(
     """Of two forms of the float model, the one that has the names of more 8-bit values."""
 
     def known(model: onnx.ModelProto) -> int:
-        names = {*input_names(model), *(n for node in model.graph.node for n in node.output)}
+        names = {
+            *get_pure_input_names(model),
+            *(n for node in model.graph.node for n in node.output),
+        }
         return sum(any(name in names for name in site.names) for site in sites)
 
     return plain if known(plain) > known(optimised) else optimised

@@ -8,8 +8,9 @@ import onnx
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
-from furiosa_ep.quantization.diagnosis.sites import BORDERS, Floats, Site
+from furiosa_ep.quantization.diagnosis.sites import Floats, Site
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.prepare import QDQ
 from furiosa_ep.quantization.samples import Array, Feed
 
 GIVEN = "/furiosa/given"
@@ -125,7 +126,7 @@ class LayersAlone:
                 self._names[site.integers] = site.value
         replaced.pop("", None)
         for node in cut.graph.node:
-            if node.op_type not in BORDERS:
+            if node.op_type not in QDQ:
                 node.input[:] = [replaced.get(name, name) for name in node.input]
         computed = {name for node in cut.graph.node for name in node.output}
         self._names = {key: name for key, name in self._names.items() if name in computed}

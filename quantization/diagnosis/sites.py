@@ -11,13 +11,11 @@ import onnx
 from onnx import numpy_helper
 
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.prepare import INTEGER_OPS
 from furiosa_ep.quantization.ranges import STEPS
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[Any]
-
-BORDERS = ("QuantizeLinear", "DequantizeLinear")
-INTEGER_OPS = frozenset({"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"})
 
 _ADDED = re.compile(
     r"(_QuantizeLinear|_DequantizeLinear)?(_Input|_Output|_quantized|_dequantized)?"
