@@ -190,22 +190,6 @@ def weights_of(model: onnx.ModelProto, names: set[str]) -> dict[str, Floats]:
     }
 
 
-def quantize_weights(
-    model: onnx.ModelProto, *, per_channel: bool = True
-) -> dict[str, QuantizedWeight]:
-    """The weights of all layers, by name, in the range of their greatest magnitudes.
-
-    Raises:
-        QuantizationError: for NaN or infinite weights.
-    """
-    found = {layer.weight: layer for layer in layers(model, per_channel=per_channel)}
-    arrays = weights_of(model, {*found})
-    return {
-        name: quantize_weight(arrays[name], layer.axis, layer=layer.name)
-        for name, layer in found.items()
-    }
-
-
 def quantize_weight(
     array: Floats, axis: int | None, scale: npt.ArrayLike | None = None, *, layer: str = ""
 ) -> QuantizedWeight:

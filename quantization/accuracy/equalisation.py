@@ -24,7 +24,7 @@ from furiosa_ep.quantization.accuracy.scale_sets import (
     channels_of,
     scale_sets,
 )
-from furiosa_ep.quantization.accuracy.scale_state import FIXED, ScaledConstant, Sets
+from furiosa_ep.quantization.accuracy.scale_state import FIXED, Begin, ScaledConstant, Sets
 from furiosa_ep.quantization.optimize.editing import EditableGraph
 from furiosa_ep.quantization.ranges import STEPS
 from furiosa_ep.quantization.weights import LIMIT, Floats, Layer
@@ -41,21 +41,26 @@ _PEAK = 4.0
 """How many times its root mean square the greatest magnitude of a channel is taken to be."""
 
 
-def channel_axes(model: onnx.ModelProto) -> dict[str, int]:
+def channel_axes(model: onnx.ModelProto, begin: Begin = "layers") -> dict[str, int]:
     """The values whose magnitudes by channel `equalize` needs, and the axis of their channels.
 
     Values that only a Relu or a Clip reads are not among them: they have no range of their own.
     """
-    graph, sets = scale_sets(model)
+    graph, sets = scale_sets(model, begin)
     return channels_of(graph, sets)
 
 
-def equalize(model: onnx.ModelProto, maxima: Mapping[str, Floats] | None = None) -> onnx.ModelProto:
+def equalize(
+    model: onnx.ModelProto,
+    maxima: Mapping[str, Floats],
+    begin: Begin = "layers",
+    strength: float = 0.5,
+) -> onnx.ModelProto:
     """The same function with channels that are more alike; the given model is left as it is.
 
     `maxima` has the greatest magnitudes of the channels of values (`channel_axes`), as measured on
-    samples; values that it does not name have no say, and are fixed behind a Clip. Without it, the
-    greatest weights of a channel are taken for its magnitude, which is rough.
+    samples; values that it does not name have no say, and are fixed behind a Clip. Scale sets
+    `begin` at layers or at norms (`scale_sets`).
 
     Small channels are raised, so that no range changes but that of weights. A channel that only
     depthwise layers read is raised as far as there is room. Where others read it, their weights for
@@ -66,23 +71,19 @@ def equalize(model: onnx.ModelProto, maxima: Mapping[str, Floats] | None = None)
     magnitudes reach half of the limit then. A number that is more than twice as large as any that
     was measured in its channel is limited more than before; so it would be by 8 bits, whose range
     the largest channels set. All other results are the same to the last bit.
+
+    A `strength` above a half, and up to 1, lets the noise of activations count for more than that
+    of weights.
     """
-    graph, sets = scale_sets(model, measured=maxima or ())
-    if maxima is None:
-        maxima = {one.layer.output: _row_magnitudes(graph, one.layer) for one in sets.layers()}
-    else:
-        maxima = {name: maxima[name] for name in channels_of(graph, sets) if name in maxima}
-    return raise_channels(graph, sets, maxima)
+    graph, sets = scale_sets(model, begin, maxima)
+    known = {name: maxima[name] for name in channels_of(graph, sets) if name in maxima}
+    return raise_channels(graph, sets, known, strength)
 
 
 def raise_channels(
     graph: EditableGraph, sets: ScaleSets, maxima: Mapping[str, Floats], strength: float = 0.5
 ) -> onnx.ModelProto:
-    """The model with the small channels of values raised, as `equalize` says.
-
-    A `strength` above a half, and up to 1, lets the noise of activations count for more than that
-    of weights.
-    """
+    """The model with the small channels of values raised, as `equalize` says."""
     scaled = sets.layers()
     values = [
         _Value(np.broadcast_to(sets.of(name).reshape(-1), found.size), _log2(found))
@@ -199,11 +200,6 @@ def _balance(exponents: Logs, peaks: Logs, weights: list[_Weights]) -> Logs:
     # What no layer reads, but a place in front of a function does, is raised as far as there is
     # room, as is what depthwise layers read.
     return np.where((by_values == 0) & (by_weights == 0), np.inf, found)
-
-
-def _row_magnitudes(graph: EditableGraph, layer: Layer) -> Floats:
-    found: Floats = np.abs(layer.rows(_constant(graph, layer.weight))).max(2).reshape(-1)
-    return found
 
 
 def _scale_layer(graph: EditableGraph, scaled: ScaledLayer, factors: Logs) -> None:

@@ -9,15 +9,13 @@ from collections.abc import Mapping
 
 import onnx
 
-from furiosa_ep.quantization.accuracy.equalisation import raise_channels
-from furiosa_ep.quantization.accuracy.scale_sets import channels_of, scale_sets
+from furiosa_ep.quantization.accuracy.equalisation import channel_axes, equalize
 from furiosa_ep.quantization.weights import Floats
 
 
 def smoothed_axes(model: onnx.ModelProto) -> dict[str, int]:
     """The values whose magnitudes by channel `smooth` needs, and the axis of their channels."""
-    graph, sets = scale_sets(model, "norms")
-    return channels_of(graph, sets)
+    return channel_axes(model, "norms")
 
 
 def smooth(
@@ -32,8 +30,4 @@ def smooth(
     values (`smoothed_axes`). `strength` is from 0, where nothing is done, to 1, where the loss of
     weights counts for nothing; a half counts both alike. The given model is left as it is.
     """
-    graph, sets = scale_sets(model, "norms", maxima)
-    if strength <= 0:
-        return model
-    known = {name: maxima[name] for name in channels_of(graph, sets) if name in maxima}
-    return raise_channels(graph, sets, known, min(strength, 1.0))
+    return equalize(model, maxima, "norms", min(strength, 1.0)) if strength > 0 else model

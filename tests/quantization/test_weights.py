@@ -14,7 +14,6 @@ from furiosa_ep.quantization.weights import (
     Layer,
     layers,
     quantize_weight,
-    quantize_weights,
     raise_for_bias,
 )
 from tests.quantization.optimizing import normal, parse, run
@@ -198,4 +197,3 @@ def test_weights_read_along_two_axes_have_one_scale() -> None:
         w=normal(4, 4),
     )
     assert [one.axis for one in layers(model)] == [None, None]
-    assert quantize_weights(model)["w"].scale.shape == ()
