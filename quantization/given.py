@@ -6,10 +6,9 @@ float model, and their parameters are kept for where they belong.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from furiosa_ep.quantization.errors import QuantizationError
@@ -17,9 +16,8 @@ from furiosa_ep.quantization.optimize.editing import EditableGraph, attribute
 from furiosa_ep.quantization.optimize.standard_form import to_standard_form
 from furiosa_ep.quantization.parameters import Parameters
 from furiosa_ep.quantization.ranges import Range
+from furiosa_ep.quantization.samples import Array
 from furiosa_ep.quantization.weights import QuantizedWeight, along
-
-Array = npt.NDArray[Any]
 
 EIGHT_BITS = (np.dtype(np.uint8), np.dtype(np.int8))
 

@@ -1,16 +1,15 @@
 """QuantizeLinear and DequantizeLinear around the units of a scheme."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from furiosa_ep.quantization.optimize.copies import copied, copy_without
 from furiosa_ep.quantization.optimize.editing import free_name
-from furiosa_ep.quantization.optimize.weights import copied, copy_without
 from furiosa_ep.quantization.parameters import Parameters
+from furiosa_ep.quantization.samples import Array
 from furiosa_ep.quantization.scheme import Scheme, Unit
 from furiosa_ep.quantization.weights import (
     Layer,
@@ -18,8 +17,6 @@ from furiosa_ep.quantization.weights import (
     quantize_weight,
     raise_for_bias,
 )
-
-Array: TypeAlias = npt.NDArray[Any]
 
 
 def insert_qdq(

@@ -19,6 +19,8 @@ import onnxruntime as ort
 from onnx import helper, numpy_helper
 
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.optimize.copies import copied
+from furiosa_ep.quantization.optimize.editing import add_outputs
 from furiosa_ep.quantization.samples import Array, Feed
 
 AT_ONCE = 2
@@ -47,17 +49,13 @@ class ProbedModel:
 
         An observation has about `sample_size` numbers, flat, or the whole array for None.
         """
-        augmented = onnx.ModelProto()
-        augmented.CopyFrom(model)
+        augmented = copied(model)
         self._probes = dict(_probes(augmented.graph, values, sample_size))
         inputs = {value.name for value in model.graph.input}
         self._outputs = [
             name for probe in self._probes.values() for name in probe.outputs if name not in inputs
         ]
-        present = {value.name for value in model.graph.output}
-        augmented.graph.output.extend(
-            onnx.ValueInfoProto(name=name) for name in self._outputs if name not in present
-        )
+        add_outputs(augmented.graph, self._outputs)
         self._session = ort.InferenceSession(
             augmented.SerializeToString(), _options(), providers=["CPUExecutionProvider"]
         )

@@ -16,8 +16,8 @@ from onnx import helper, numpy_helper
 
 from furiosa_ep.partitioner.units import ELEMENTWISE
 from furiosa_ep.quantization.accuracy.scale_sets import channel_axis, scale_sets
+from furiosa_ep.quantization.optimize.copies import copied, copy_without
 from furiosa_ep.quantization.optimize.editing import EditableGraph
-from furiosa_ep.quantization.optimize.weights import copied, copy_without
 from furiosa_ep.quantization.scheme import Scheme, Unit
 
 _HOMOGENEOUS = frozenset(
@@ -163,8 +163,7 @@ class _Insertion:
         self.constants.append(numpy_helper.from_array(ones, place.constant))
         node = helper.make_node("Mul", [source, place.constant], [target], f"{place.constant}_Mul")
         self._append(old, node)
-        info = onnx.ValueInfoProto()
-        info.CopyFrom(self._infos[place.value])
+        info = copied(self._infos[place.value])
         info.name = place.inner
         self.value_info.append(info)
 

@@ -14,7 +14,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from furiosa_ep.partitioner.units import ELEMENTWISE
-from furiosa_ep.quantization.optimize.weights import copy_without
+from furiosa_ep.quantization.optimize.copies import copy_without
 from furiosa_ep.quantization.ranges import STEPS, Range
 from furiosa_ep.quantization.scheme import Scheme, Unit
 

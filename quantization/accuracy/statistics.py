@@ -14,6 +14,8 @@ import onnxruntime as ort
 
 from furiosa_ep.quantization.accuracy.patches import has_patches, patches
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.optimize.copies import copied
+from furiosa_ep.quantization.optimize.editing import add_outputs
 from furiosa_ep.quantization.ranges import STEPS, Range
 from furiosa_ep.quantization.samples import Array, Feed
 from furiosa_ep.quantization.weights import Floats, Layer
@@ -199,12 +201,8 @@ def _runs(
 
 
 def _session(model: onnx.ModelProto, outputs: list[str]) -> ort.InferenceSession:
-    augmented = onnx.ModelProto()
-    augmented.CopyFrom(model)
-    present = {value.name for value in model.graph.output}
-    augmented.graph.output.extend(
-        onnx.ValueInfoProto(name=name) for name in outputs if name not in present
-    )
+    augmented = copied(model)
+    add_outputs(augmented.graph, outputs)
     options = ort.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
     options.log_severity_level = 3

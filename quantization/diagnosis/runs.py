@@ -10,6 +10,8 @@ from onnx import helper, numpy_helper
 
 from furiosa_ep.quantization.diagnosis.sites import Floats, Site
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.optimize.copies import copied
+from furiosa_ep.quantization.optimize.editing import add_outputs
 from furiosa_ep.quantization.prepare import QDQ
 from furiosa_ep.quantization.samples import Array, Feed
 
@@ -24,14 +26,10 @@ class ObservedModel:
 
     def __init__(self, model: onnx.ModelProto, values: Sequence[str], what: str) -> None:
         self._what = what
-        observed = onnx.ModelProto()
-        observed.CopyFrom(model)
+        observed = copied(model)
         inputs = {value.name for value in observed.graph.input}
         self._names = [name for name in dict.fromkeys(values) if name not in inputs]
-        present = {value.name for value in observed.graph.output}
-        observed.graph.output.extend(
-            onnx.ValueInfoProto(name=name) for name in self._names if name not in present
-        )
+        add_outputs(observed.graph, self._names)
         self._session = session_of(observed, what)
 
     def run(self, feed: Feed, number: int) -> dict[str, Array]:
@@ -76,8 +74,7 @@ def without_rounding(model: onnx.ModelProto, sites: Iterable[Site]) -> onnx.Mode
 
     `HELD` behind the name of a site's integers is the name of what it holds.
     """
-    found = onnx.ModelProto()
-    found.CopyFrom(model)
+    found = copied(model)
     graph = found.graph
     by_integers = {site.integers: site for site in sites}
     nodes = list(graph.node)
@@ -111,8 +108,7 @@ class LayersAlone:
     """
 
     def __init__(self, model: onnx.ModelProto, sites: Iterable[Site]) -> None:
-        cut = onnx.ModelProto()
-        cut.CopyFrom(model)
+        cut = copied(model)
         del cut.graph.output[:]
         replaced: dict[str, str] = {}
         self._names = {}
@@ -157,8 +153,7 @@ class OneReplaced:
     """
 
     def __init__(self, model: onnx.ModelProto, values: Sequence[str]) -> None:
-        switched = onnx.ModelProto()
-        switched.CopyFrom(model)
+        switched = copied(model)
         self._values = list(dict.fromkeys(values))
         graph, wanted = switched.graph, set(self._values)
         nodes = list(graph.node)

@@ -11,7 +11,7 @@ from furiosa_ep.quantization.optimize.layers import (
     fold_into_reader,
     per_channel,
 )
-from furiosa_ep.quantization.optimize.weights import Array
+from furiosa_ep.quantization.samples import Array
 
 
 def fold_channel_arithmetic(model: onnx.ModelProto) -> onnx.ModelProto:

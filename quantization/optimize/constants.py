@@ -7,9 +7,10 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from furiosa_ep.quantization.optimize.copies import Runner, copy_without
 from furiosa_ep.quantization.optimize.editing import EditableGraph, subgraphs
 from furiosa_ep.quantization.optimize.shape_values import shape_values
-from furiosa_ep.quantization.optimize.weights import Array, Runner, copy_without
+from furiosa_ep.quantization.samples import Array
 
 MAX_BYTES = 1 << 29
 """How large a constant may become; beyond it, an Expand or ConstantOfShape says it more briefly."""

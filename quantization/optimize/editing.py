@@ -6,8 +6,9 @@ from typing import Any
 import onnx
 from onnx import helper, numpy_helper
 
+from furiosa_ep.quantization.optimize.copies import copied, copy_without
 from furiosa_ep.quantization.optimize.shapes import Dim, declared_shapes
-from furiosa_ep.quantization.optimize.weights import Array, copied, copy_without
+from furiosa_ep.quantization.samples import Array
 
 
 class EditableGraph:
@@ -236,6 +237,12 @@ def free_name(name: str, used: set[str]) -> str:
         free, number = f"{name}_{number}", number + 1
     used.add(free)
     return free
+
+
+def add_outputs(graph: onnx.GraphProto, names: Iterable[str]) -> None:
+    """Make outputs of these values, as far as they are none."""
+    present = {value.name for value in graph.output}
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:

@@ -11,8 +11,9 @@ import onnx
 from onnx import helper
 
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.optimize.copies import Runner
 from furiosa_ep.quantization.optimize.shapes import ANY
-from furiosa_ep.quantization.optimize.weights import Feed, Runner
+from furiosa_ep.quantization.samples import Feed
 
 TOLERANCE = {np.dtype(np.float16): 1e-2, np.dtype(np.float32): 1e-3, np.dtype(np.float64): 1e-3}
 """How far float outputs may be apart, as a part of the range of the output: a quarter of a step of

@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from furiosa_ep.quantization.optimize.copies import copied
 from furiosa_ep.quantization.optimize.editing import EditableGraph, attribute
 from furiosa_ep.quantization.optimize.layers import FLOAT_TYPES, FLOATS, Channels, per_channel
-from furiosa_ep.quantization.optimize.weights import copied
 
 
 def make_gemm(model: onnx.ModelProto) -> onnx.ModelProto:

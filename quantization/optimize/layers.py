@@ -12,8 +12,9 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
+from furiosa_ep.quantization.optimize.copies import copied
 from furiosa_ep.quantization.optimize.editing import EditableGraph, attribute
-from furiosa_ep.quantization.optimize.weights import Array, copied
+from furiosa_ep.quantization.samples import Array
 
 Factors: TypeAlias = npt.NDArray[np.float64]
 

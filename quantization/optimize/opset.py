@@ -6,8 +6,8 @@ import onnx
 import onnx.version_converter
 
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.optimize.copies import copy_without, light_copy
 from furiosa_ep.quantization.optimize.standard_form import check_model, one_line
-from furiosa_ep.quantization.optimize.weights import copy_without, light_copy
 
 LOWEST = 13
 """The first opset whose QuantizeLinear has an axis, which per-channel weights need."""

@@ -4,8 +4,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from furiosa_ep.quantization.optimize.copies import copied
 from furiosa_ep.quantization.optimize.editing import EditableGraph, attribute
-from furiosa_ep.quantization.optimize.weights import Array, copied
+from furiosa_ep.quantization.samples import Array
 
 TO_THE_END = np.iinfo(np.int64).max
 

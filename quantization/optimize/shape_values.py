@@ -9,7 +9,7 @@ import onnx
 
 from furiosa_ep.quantization.optimize.editing import EditableGraph, attribute
 from furiosa_ep.quantization.optimize.shapes import Dim
-from furiosa_ep.quantization.optimize.weights import Array
+from furiosa_ep.quantization.samples import Array
 
 MAX_ELEMENTS = 64
 MAX_LENGTH = 1 << 62

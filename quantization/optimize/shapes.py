@@ -6,7 +6,7 @@ from typing import TypeAlias
 import onnx
 import onnx.shape_inference
 
-from furiosa_ep.quantization.optimize.weights import light_copy
+from furiosa_ep.quantization.optimize.copies import light_copy
 
 Dim: TypeAlias = int | str | None
 """A length, the name of a length that is open, or nothing known."""

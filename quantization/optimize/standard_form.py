@@ -5,9 +5,9 @@ import onnx.checker
 import onnx.inliner
 
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.optimize.copies import light_copy
 from furiosa_ep.quantization.optimize.editing import all_nodes
 from furiosa_ep.quantization.optimize.shapes import STANDARD_DOMAINS
-from furiosa_ep.quantization.optimize.weights import light_copy
 
 MIN_IR_VERSION = 7
 """From IR version 4 on, an initializer need not be an input; 7 is that of opset 13."""

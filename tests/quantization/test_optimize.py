@@ -310,17 +310,17 @@ def test_each_rewrite_is_documented(rewrite: pipeline.Rewrite) -> None:
 
 def test_weights_are_never_written_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models of 2 GB and more cannot be: what is serialised has no large initializers."""
-    from furiosa_ep.quantization.optimize import opset, shapes, standard_form, weights
+    from furiosa_ep.quantization.optimize import copies, opset, shapes, standard_form
 
     seen = []
-    light_copy = weights.light_copy
+    light_copy = copies.light_copy
 
     def spy(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.TensorProto]]:
         light, heavy = light_copy(model)
         seen.append(light.ByteSize())
         return light, heavy
 
-    for module in (opset, shapes, standard_form, weights):
+    for module in (copies, opset, shapes, standard_form):
         monkeypatch.setattr(module, "light_copy", spy)
     model = parse(
         "(float[1,512] x) => (float[1,512] y) { m = MatMul(x, w) y = Add(m, b) }",

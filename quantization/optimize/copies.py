@@ -1,4 +1,4 @@
-"""Light copies of models: what reads a model as bytes need not be given its weights.
+"""Copies of models, light ones above all: who reads bytes need not be given the weights.
 
 Protobuf writes no message of 2 GB and more, and copies of weights take time. Shape inference, the
 checker, the conversion of opsets and even ONNX Runtime do without them: large initializers are
@@ -7,15 +7,15 @@ inputs there.
 
 import math
 from collections.abc import Container
-from typing import Any, TypeAlias
+from typing import Any, TypeVar
 
-import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
-Array: TypeAlias = npt.NDArray[Any]
-Feed: TypeAlias = dict[str, Array]
+from furiosa_ep.quantization.samples import Feed
+
+M = TypeVar("M", onnx.ModelProto, onnx.NodeProto, onnx.ValueInfoProto)
 
 SMALL = 1024
 """Initializers of up to so many bytes stay in a light copy: shapes, axes, pads and the like."""
@@ -43,10 +43,10 @@ def copy_without(model: onnx.ModelProto, *fields: str) -> onnx.ModelProto:
     return copy
 
 
-def copied(node: onnx.NodeProto) -> onnx.NodeProto:
-    """A copy of a node."""
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
+def copied(message: M) -> M:
+    """A copy of a model, a node or what is said of a value."""
+    copy = type(message)()
+    copy.CopyFrom(message)
     return copy
 
 
