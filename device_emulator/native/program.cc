@@ -11,10 +11,14 @@ namespace furiosa {
 namespace {
 
 constexpr char kMagic[8] = {'F', 'U', 'R', 'I', 'O', 'S', 'A', 'P'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 // Bounds that keep every later product of dims and sizes far from overflow.
 constexpr int64_t kMaxBytes = int64_t{1} << 40;
 constexpr int64_t kMaxElements = int64_t{1} << 48;
+constexpr uint64_t kMaxMoved = uint64_t{1} << 62;
+constexpr uint64_t kMaxCycles = uint64_t{1} << 53;  // a day at 100 GHz
+constexpr uint64_t kMaxClock = 100'000'000'000;
+constexpr uint32_t kMaxPes = 1024;
 
 // The records of the file, as furiosa_ep/program/program.py declares them.
 struct HeaderRecord {
@@ -32,8 +36,14 @@ struct HeaderRecord {
   uint32_t outputs;
   uint64_t names_size;
   uint64_t constants_size;
+  uint32_t events;
+  uint32_t pes;
+  uint64_t clock_hz;
+  uint64_t dram_bytes;
+  uint32_t target_offset;
+  uint32_t target_size;
 };
-static_assert(sizeof(HeaderRecord) == 80);
+static_assert(sizeof(HeaderRecord) == 112);
 constexpr size_t kCheckedFrom = offsetof(HeaderRecord, checksum) + sizeof(uint64_t);
 
 struct TensorRecord {
@@ -68,6 +78,16 @@ struct BindingRecord {
   uint32_t name_size;
 };
 static_assert(sizeof(BindingRecord) == 80);
+
+struct EventRecord {
+  uint32_t command;
+  uint8_t engine;
+  uint8_t reserved[3];
+  uint64_t start;
+  uint64_t end;
+  uint64_t bytes;
+};
+static_assert(sizeof(EventRecord) == 32);
 
 template <class... Parts>
 [[noreturn]] void fail(const Parts&... parts) {
@@ -182,11 +202,13 @@ class ProgramParser {
     program_.operands_ = section<uint32_t>(header_.operands, "operands");
     const uint64_t binding_count = uint64_t{header_.inputs} + header_.outputs;
     const auto bindings = section<BindingRecord>(binding_count, "inputs and outputs");
+    const auto events = section<EventRecord>(header_.events, "events");
     program_.names_ = section<char>(header_.names_size, "names");
     read_constants();
     for (size_t i = 0; i < bindings.size(); ++i) add_binding(bindings[i], i);
     for (const TensorRecord& one : tensors) add_tensor(one);
     for (const CommandEntry& one : commands) add_command(one);
+    read_schedule(events);
     return std::move(program_);
   }
 
@@ -410,9 +432,62 @@ class ProgramParser {
     }
   }
 
+  void read_schedule(std::span<const EventRecord> records) {
+    Schedule& schedule = program_.schedule_;
+    schedule.target = name(header_.target_offset, header_.target_size);
+    schedule.clock_hz = header_.clock_hz;
+    schedule.pes = header_.pes;
+    schedule.dram_bytes = header_.dram_bytes;
+    if (schedule.clock_hz > kMaxClock || (schedule.clock_hz == 0 && !records.empty())) {
+      fail("the schedule has a clock of ", schedule.clock_hz, " Hz");
+    }
+    if (schedule.pes > kMaxPes || (schedule.pes == 0 && !records.empty())) {
+      fail("the schedule is of ", schedule.pes, " processing elements");
+    }
+    if (schedule.dram_bytes > uint64_t{kMaxBytes}) {
+      fail("the schedule takes ", schedule.dram_bytes, " bytes of DRAM");
+    }
+    schedule.events.reserve(records.size());
+    for (const EventRecord& record : records) add_event(record);
+  }
+
+  void add_event(const EventRecord& record) {
+    Schedule& schedule = program_.schedule_;
+    const size_t i = schedule.events.size();
+    if (record.command >= program_.commands_.size()) {
+      fail("event ", i, " is of command ", record.command, " of ", program_.commands_.size());
+    }
+    if (record.engine >= kEngines)
+      fail("event ", i, " has the unknown engine ", int{record.engine});
+    for (const uint8_t byte : record.reserved) {
+      if (byte != 0) fail("a reserved field of event ", i, " is not 0");
+    }
+    uint64_t& busy_until = busy_until_[record.engine];
+    if (record.end > kMaxCycles || record.start > record.end || record.start < busy_until ||
+        (i > 0 && record.start < schedule.events.back().start)) {
+      fail("event ", i, " from cycle ", record.start, " to ", record.end,
+           " is before another one or too late");
+    }
+    uint64_t& bytes = schedule.bytes[record.engine];
+    if (record.bytes > uint64_t{kMaxBytes} || (bytes += record.bytes) > kMaxMoved) {
+      fail("event ", i, " moves ", record.bytes, " bytes");
+    }
+    busy_until = record.end;
+    schedule.busy[record.engine] += record.end - record.start;
+    const ScheduleEvent event{record.command, static_cast<Engine>(record.engine), record.start,
+                              record.end, record.bytes};
+    if (event.engine == Engine::kCompute || event.engine == Engine::kDma) {
+      npu_start_ = std::min(npu_start_, event.start);
+      schedule.cycles = std::max(schedule.cycles, event.end - npu_start_);
+    }
+    schedule.events.push_back(event);
+  }
+
   std::span<const std::byte> bytes_;
   bool apart_ = false;  // whether the constants are not among the bytes
   size_t position_ = 0;
+  std::array<uint64_t, kEngines> busy_until_{};  // by the events so far
+  uint64_t npu_start_ = ~uint64_t{0};
   HeaderRecord header_{};
   Program program_;
 };

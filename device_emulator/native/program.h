@@ -79,6 +79,35 @@ struct CommandRecord {
   std::string_view name;  // the ONNX nodes that it came from
 };
 
+// Parts of a device, and beside it, that do one thing at a time.
+enum class Engine : uint8_t { kCompute = 0, kDma = 1, kIo = 2, kHost = 3 };
+inline constexpr size_t kEngines = 4;
+
+// What an engine does for one command, in cycles of the device's clock from the start of the run.
+struct ScheduleEvent {
+  uint32_t command = 0;
+  Engine engine{};
+  uint64_t start = 0;
+  uint64_t end = 0;
+  uint64_t bytes = 0;  // that it moves
+};
+
+// What a device would do in one run. Empty where nobody has modelled it.
+struct Schedule {
+  std::string_view target;  // the name of the device
+  uint64_t clock_hz = 0;    // 0 where there are no events
+  uint32_t pes = 0;         // how many work together
+  uint64_t dram_bytes = 0;  // what the Program needs there
+  // By start; those of one engine do not overlap.
+  std::vector<ScheduleEvent> events;
+
+  // Of compute and DMA together, from the first to the last.
+  uint64_t cycles = 0;
+  // The cycles in which an engine works, and the bytes that it moves; element [Engine].
+  std::array<uint64_t, kEngines> busy{};
+  std::array<uint64_t, kEngines> bytes{};
+};
+
 // The names that furiosa_opcodes.def, or a kernel, gives to operands and attributes of one opcode.
 struct OpcodeSchema {
   struct Operand {
@@ -112,7 +141,8 @@ OpcodeSchema parse_schema(std::string_view name, std::string_view operands,
 const OpcodeSchema* find_schema(Opcode opcode);
 
 // A Program whose every count, offset, length, dtype and extent has been checked: each element of
-// each tensor lies inside its storage, and commands have the operands that their schema asks for.
+// each tensor lies inside its storage, commands have the operands that their schema asks for, and
+// events of the schedule belong to commands.
 // docs/program.md describes the bytes.
 class Program {
  public:
@@ -131,6 +161,7 @@ class Program {
   const std::vector<Binding>& inputs() const { return inputs_; }
   const std::vector<Binding>& outputs() const { return outputs_; }
   uint64_t arena_size() const { return arena_size_; }
+  const Schedule& schedule() const { return schedule_; }
 
   // The constants, 64-byte aligned. They stay where they are as long as the Program lives, also
   // when it is moved.
@@ -157,6 +188,7 @@ class Program {
   std::vector<Binding> outputs_;
   ConstantMemory constants_;
   uint64_t arena_size_ = 0;
+  Schedule schedule_;
 };
 
 }  // namespace furiosa

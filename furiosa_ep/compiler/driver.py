@@ -1,12 +1,15 @@
 """The compiler's entry: a partition of a model in, Programs out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from furiosa_ep.compiler.codegen import Allocate, generate
 from furiosa_ep.compiler.errors import CompileError
 from furiosa_ep.compiler.lowering import lower, lower_alone, steps
 from furiosa_ep.compiler.passes import optimize
 from furiosa_ep.device_emulator import Executable, checksum
+from furiosa_ep.device_emulator.target import Target
+from furiosa_ep.device_emulator.timing import schedule_program
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner import partition
 from furiosa_ep.partitioner.descriptors import GraphPass, Lowering
@@ -15,7 +18,7 @@ from furiosa_ep.partitioner.plugins import registry
 from furiosa_ep.partitioner.registry import PluginError, Registry, Scope
 from furiosa_ep.partitioner.report import Report
 from furiosa_ep.partitioner.support import NodeUnit
-from furiosa_ep.program import Program
+from furiosa_ep.program import Event, Program, Schedule
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -120,6 +123,9 @@ class CompiledPartition:
             for name, shape in zip(graph.inputs, input_shapes, strict=True)
         }
         program = self._compile(shapes, allocate)
+        target = self._registry.named("furiosa_targets").get(self._scope.target)
+        if target is not None:  # without the built-in plugin there is none
+            program = replace(program, schedule=_schedule(program, target))
         self._registry.notify(
             "furiosa_compiled", program=lambda: Program.from_bytes(program.to_bytes(checksum))
         )
@@ -171,6 +177,19 @@ class CompiledPartition:
                 "the model leaves some open"
             )
         return known
+
+
+def _schedule(program: Program, target: Target) -> Schedule:
+    modelled = schedule_program(program, target)
+    return Schedule(
+        target.name,
+        round(target.clock_hz),
+        target.pes,
+        modelled.dram_bytes,
+        tuple(
+            Event(one.command, one.engine, one.start, one.end, one.bytes) for one in modelled.events
+        ),
+    )
 
 
 def _of(owners: set[str], passes: Sequence[GraphPass]) -> Sequence[GraphPass]:

@@ -11,6 +11,7 @@ from furiosa_ep.program.program import (
     Storage,
     Tensor,
 )
+from furiosa_ep.program.schedule import Event, Schedule
 
 __all__ = [
     "NAMES",
@@ -19,9 +20,11 @@ __all__ = [
     "CallValues",
     "Command",
     "DType",
+    "Event",
     "OpcodeSchema",
     "Program",
     "ProgramError",
+    "Schedule",
     "Storage",
     "Tensor",
 ]

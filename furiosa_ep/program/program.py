@@ -2,8 +2,8 @@
 
 The layout of the bytes (little-endian) is the NumPy record types below, in this order: `HEADER`,
 `TENSOR` per tensor, `COMMAND` per command, the words (uint64) that hold attributes, the operand
-indices (uint32), `BINDING` per input and per output, the names (UTF-8), the constants. Every
-section starts on a multiple of 64 bytes.
+indices (uint32), `BINDING` per input and per output, `EVENT` per event of the schedule, the names
+(UTF-8), the constants. Every section starts on a multiple of 64 bytes.
 """
 
 import enum
@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from furiosa_ep.program.opcodes import NAMES, OPCODES
+from furiosa_ep.program.schedule import EVENT, Schedule, read_events
 
 MAGIC = b"FURIOSAP"
-VERSION = 1
+VERSION = 2
 MAX_RANK = 8
 ALIGNMENT = 64
 ABSENT = 0xFFFFFFFF
@@ -42,6 +43,12 @@ HEADER = np.dtype(
         ("outputs", "<u4"),
         ("names_size", "<u8"),
         ("constants_size", "<u8"),
+        ("events", "<u4"),
+        ("pes", "<u4"),
+        ("clock_hz", "<u8"),
+        ("dram_bytes", "<u8"),
+        ("target_offset", "<u4"),
+        ("target_size", "<u4"),
     ]
 )
 CHECKED_FROM = 24
@@ -204,6 +211,8 @@ class Program:
     outputs: Sequence[Binding]
     constants: bytes | bytearray | memoryview
     arena_size: int
+    schedule: Schedule = field(default_factory=Schedule)
+    """What the device that it was compiled for would do when."""
 
     def kernel(self, command: Command) -> str:
         """The opcode of the kernel that a CALL command calls."""
@@ -263,6 +272,10 @@ class Program:
         header["tensors"], header["commands"] = len(tensors), len(commands)
         header["words"], header["operands"] = len(words), len(operands)
         header["inputs"], header["outputs"] = len(self.inputs), len(self.outputs)
+        schedule = self.schedule
+        header["events"], header["pes"] = len(schedule.events), schedule.pes
+        header["clock_hz"], header["dram_bytes"] = schedule.clock_hz, schedule.dram_bytes
+        header["target_offset"], header["target_size"] = name_slot(schedule.target)
         header["names_size"], header["constants_size"] = len(names), len(self.constants)
         sections = [
             tensors.tobytes(),
@@ -270,6 +283,7 @@ class Program:
             np.array(words, "<u8").tobytes(),
             np.array(operands, "<u4").tobytes(),
             bindings.tobytes(),
+            schedule.records().tobytes(),
             bytes(names),
         ]
         rest = b"".join(one + bytes(-len(one) % ALIGNMENT) for one in sections)
@@ -308,12 +322,13 @@ class Program:
         words = section("<u8", int(header["words"]))
         operands = section("<u4", int(header["operands"]))
         bindings = section(BINDING, int(header["inputs"]) + int(header["outputs"]))
+        events = section(EVENT, int(header["events"]))
         names = section("u1", int(header["names_size"])).tobytes()
         constants = section("u1", int(header["constants_size"]))
 
-        def name(record: Any) -> str:
-            start = int(record["name_offset"])
-            return names[start : start + int(record["name_size"])].decode()
+        def name(record: Any, of: str = "name") -> str:
+            start = int(record[f"{of}_offset"])
+            return names[start : start + int(record[f"{of}_size"])].decode()
 
         def binding(record: Any) -> Binding:
             shape = tuple(record["dims"][: record["rank"]].tolist())
@@ -348,6 +363,13 @@ class Program:
             outputs=every[int(header["inputs"]) :],
             constants=constants.data,
             arena_size=int(header["arena_size"]),
+            schedule=Schedule(
+                name(header, "target"),
+                int(header["clock_hz"]),
+                int(header["pes"]),
+                int(header["dram_bytes"]),
+                read_events(events),
+            ),
         )
 
 

@@ -1,4 +1,5 @@
 import ctypes
+import dataclasses
 import threading
 import time
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from furiosa_ep.compiler.driver import CompiledPartition, partition_model
 from furiosa_ep.compiler.errors import CompileError, InternalError
 from furiosa_ep.device_emulator import Executable
+from furiosa_ep.device_emulator.timing import Engine
 from furiosa_ep.options import Options
-from furiosa_ep.partitioner.registry import Registry
+from furiosa_ep.partitioner.plugins import registry
+from furiosa_ep.partitioner.registry import Registry, Scope
 from furiosa_ep.partitioner.support import OperatorSupport
-from furiosa_ep.program import Program
+from furiosa_ep.program import Program, Schedule
 from tests.compiler.partitions import compile_and_run, extract, run_on_cpu
 
 CONSTANTS = """float s = {0.05}, float t = {0.04}, uint8 z = {128}, uint8 z3 = {3}, int8 sz = {5},
@@ -306,3 +309,24 @@ def test_partitions_of_a_model_compile() -> None:
     part = extract(proto, nodes)
     assert {node.op_type for node in part.graph.node} >= {"Conv", "QuantizeLinear"}
     check(part.SerializeToString(), random_inputs((1, 3, 6, 5)))
+
+
+WIDE_CONV = model(
+    conv("x", "y"), "uint8[1,16,8,8] x", "uint8[1,16,8,8] y", conv_weights(16, 16, 3, 3)
+)
+
+
+@pytest.mark.parametrize(("target", "pes"), [("warboy", 1), ("warboy-2pe", 2)])
+def test_a_program_carries_the_schedule_of_its_target(target: str, pes: int) -> None:
+    program = Program.from_bytes(CompiledPartition(WIDE_CONV, scope=Scope(target)).program())
+    schedule = program.schedule
+    assert (schedule.target, schedule.pes, schedule.clock_hz) == (target, pes, 2_000_000_000)
+    assert schedule.dram_bytes >= len(program.constants)
+    computing = {one.command for one in schedule.events if one.engine == Engine.COMPUTE}
+    assert {n for n, one in enumerate(program.commands) if one.opcode == "CONV"} <= computing
+
+
+def test_without_the_target_the_schedule_is_empty() -> None:
+    operators = dataclasses.replace(registry(), named=lambda _hook: {})
+    program = Program.from_bytes(CompiledPartition(WIDE_CONV, operators).program())
+    assert program.schedule == Schedule()

@@ -17,8 +17,10 @@ from furiosa_ep.program import (
     Binding,
     Command,
     DType,
+    Event,
     Program,
     ProgramError,
+    Schedule,
     Storage,
     Tensor,
 )
@@ -217,10 +219,10 @@ def patched(offset: int, fmt: str, value: int) -> bytes:
 
 
 def test_unknown_numbers_are_refused() -> None:
-    first_tensor = 128  # the header has 80 bytes
+    first_tensor = 128  # the header has 112 bytes
     first_command = first_tensor + -(-5 * TENSOR.itemsize // 64) * 64
     for offset, fmt, value, reason in (
-        (8, "<I", 2, "version 2, this library reads version 1"),
+        (8, "<I", 1, "version 1, this library reads version 2"),
         (first_tensor, "<B", 77, "tensor 0 has the unknown dtype 77"),
         (first_tensor + 1, "<B", 4, "tensor 0 has the unknown storage 4"),
         (first_tensor + 2, "<B", 9, "tensor 0 has rank 9"),
@@ -246,6 +248,20 @@ def _field(name: str) -> int:
 def test_bytes_and_back() -> None:
     program = sample().to_bytes(checksum)
     assert Program.from_bytes(program).to_bytes(checksum) == program
+
+
+def test_schedule_and_back() -> None:
+    events = (Event(0, 2, 0, 10, 64), Event(0, 0, 10, 25, 0), Event(1, 1, 12, 20, 2**40))
+    schedule = Schedule("warboy-2pe", 2_000_000_000, 2, 12345, events)
+    program = dataclasses.replace(sample(), schedule=schedule).to_bytes(checksum)
+    Executable(program)
+    assert Program.from_bytes(program).schedule == schedule
+
+
+def test_events_of_no_command_are_refused() -> None:
+    schedule = Schedule("warboy", 2_000_000_000, 1, 0, (Event(99, 0, 0, 1, 0),))
+    with pytest.raises(ProgramError, match="event 0 is of command 99 of "):
+        Executable(dataclasses.replace(sample(), schedule=schedule).to_bytes(checksum))
 
 
 def test_every_opcode_has_a_reference() -> None:

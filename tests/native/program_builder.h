@@ -95,10 +95,20 @@ class ProgramBuilder {
     ++command_count_;
   }
 
+  // Of the last command.
+  void event(Engine engine, uint64_t start, uint64_t end, uint64_t bytes = 0) {
+    put(events_, command_count_ - 1);
+    put(events_, uint32_t{static_cast<uint8_t>(engine)});
+    put(events_, start);
+    put(events_, end);
+    put(events_, bytes);
+    ++event_count_;
+  }
+
   Bytes finish() const {
     Bytes program;
     append(program, "FURIOSAP", 8);
-    put(program, uint32_t{1});
+    put(program, uint32_t{2});
     put(program, uint32_t{0});
     put(program, uint64_t{0});  // checksum
     put(program, uint64_t{0});  // size
@@ -111,10 +121,16 @@ class ProgramBuilder {
     put(program, static_cast<uint32_t>(output_count_));
     put(program, uint64_t{names_.size()});
     put(program, uint64_t{constants_.size()});
+    const bool scheduled = event_count_ > 0;
+    put(program, event_count_);
+    put(program, uint32_t{scheduled});              // processing elements
+    put(program, uint64_t{scheduled} * 2'000'000);  // Hz
+    put(program, uint64_t{scheduled} * 4096);       // DRAM
+    put(program, uint64_t{0});                      // the target's name is empty
     Bytes bindings = inputs_;
     append(bindings, outputs_.data(), outputs_.size());
-    const Bytes* const sections[] = {&tensors_, &commands_, &words_,    &operands_,
-                                     &bindings, &names_,    &constants_};
+    const Bytes* const sections[] = {&tensors_, &commands_, &words_, &operands_,
+                                     &bindings, &events_,   &names_, &constants_};
     for (const Bytes* section : sections) {
       program.resize(aligned(program.size()));
       append(program, section->data(), section->size());
@@ -163,9 +179,10 @@ class ProgramBuilder {
     put_name(bindings, "value");
   }
 
-  Bytes tensors_, commands_, words_, operands_, inputs_, outputs_, names_, constants_;
+  Bytes tensors_, commands_, words_, operands_, inputs_, outputs_, events_, names_, constants_;
   uint64_t arena_size_ = 0;
   uint32_t tensor_count_ = 0, command_count_ = 0, word_count_ = 0, operand_count_ = 0;
+  uint32_t event_count_ = 0;
   size_t input_count_ = 0, output_count_ = 0;
 };
 

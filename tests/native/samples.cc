@@ -25,7 +25,8 @@ uint32_t table(ProgramBuilder& b, int64_t channels = 0) {
       values<uint8_t>(static_cast<size_t>(256 * std::max<int64_t>(1, channels)), 7, 3));
 }
 
-// QUANTIZE from NCHW, CONV with residual and tables, MAX_POOL, GLOBAL_AVERAGE_POOL, DEQUANTIZE.
+// QUANTIZE from NCHW, CONV with residual and tables, MAX_POOL, GLOBAL_AVERAGE_POOL, DEQUANTIZE;
+// with a schedule.
 Bytes image_network() {
   ProgramBuilder b;
   b.input(DType::kF32, {1, 3, 10, 12});
@@ -33,6 +34,8 @@ Bytes image_network() {
       b.view(DType::kF32, Storage::kInput, {1, 10, 12, 3}, 0, 0, {360, 12, 1, 120});
   const uint32_t x = b.arena(DType::kU8, {1, 10, 12, 3});
   b.command(Opcode::QUANTIZE, {nchw, x}, {word(0.02f), word(120)});
+  b.event(Engine::kHost, 0, 90);
+  b.event(Engine::kIo, 90, 100, 360);
   const uint32_t w = b.constant(DType::kI8, {20, 3, 3, 3}, values<int8_t>(20 * 27, -90, 7));
   const uint32_t bias = b.constant(DType::kI32, {20}, values<int32_t>(20, -500, 60));
   const uint32_t multiplier = b.constant(DType::kF32, {20}, values<float>(20, 0.001f, 0.0005f));
@@ -42,14 +45,19 @@ Bytes image_network() {
   b.command(Opcode::CONV, {x, w, bias, multiplier, table(b), residual, table(b), y},
             {word(2), word(2), word(1), word(1), word(1), word(1), word(1), word(120), word(3),
              word(1), word(0), word(0.5f), word(0.7f), word(-9.0f)});
+  b.event(Engine::kDma, 95, 120, 700);
+  b.event(Engine::kCompute, 120, 500);
   const uint32_t pooled = b.arena(DType::kU8, {1, 3, 3, 20});
   b.command(Opcode::MAX_POOL, {y, table(b, 20), pooled},
             {word(3), word(3), word(2), word(2), word(1), word(1), word(1), word(1)});
+  b.event(Engine::kCompute, 500, 510);
+  b.event(Engine::kDma, 505, 530, 180);
   const uint32_t average = b.arena(DType::kU8, {1, 1, 1, 20});
   b.command(Opcode::GLOBAL_AVERAGE_POOL, {pooled, kAbsent, average},
             {word(3), word(4), word(0.11f)});
   const uint32_t result = b.output(DType::kF32, {1, 1, 1, 20});
   b.command(Opcode::DEQUANTIZE, {average, result}, {word(0.3f), word(4)});
+  b.event(Engine::kIo, 530, 540, 20);
   return b.finish();
 }
 
