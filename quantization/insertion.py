@@ -6,7 +6,12 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from furiosa_ep.quantization.optimize.copies import copied, copy_without
+from furiosa_ep.quantization.optimize.copies import (
+    copied,
+    copy_without,
+    elements_of,
+    reference_to,
+)
 from furiosa_ep.quantization.optimize.editing import free_name
 from furiosa_ep.quantization.parameters import Parameters
 from furiosa_ep.quantization.samples import Array
@@ -20,16 +25,21 @@ from furiosa_ep.quantization.weights import (
 
 
 def insert_qdq(
-    scheme: Scheme, parameters: Mapping[str, Parameters], weights: Mapping[str, QuantizedWeight]
+    scheme: Scheme,
+    parameters: Mapping[str, Parameters],
+    weights: Mapping[str, QuantizedWeight],
+    *,
+    by_address: bool = False,
 ) -> onnx.ModelProto:
     """The model with each unit as a QDQ group.
 
     `parameters` are those of all quantized values, `weights` those of all layers. Values keep their
     names: in float where nodes outside of units read them or the model gives them, else in front of
     their QuantizeLinear. The Relu or Clip of a unit goes. Biases are int32 in the scale of their
-    products; weights whose scale is too small for that get a larger one.
+    products; weights whose scale is too small for that get a larger one. With `by_address`, weights
+    are not copied: the model, which is for this process then, refers to those that are given.
     """
-    return _Insertion(scheme, parameters, weights).model()
+    return _Insertion(scheme, parameters, weights, by_address).model()
 
 
 class _Insertion:
@@ -38,7 +48,9 @@ class _Insertion:
         scheme: Scheme,
         parameters: Mapping[str, Parameters],
         weights: Mapping[str, QuantizedWeight],
+        by_address: bool,
     ) -> None:
+        self._referred = {id(one.integers) for one in weights.values()} if by_address else set()
         self._scheme, self._parameters, self._weights = scheme, parameters, weights
         self._nodes: list[onnx.NodeProto] = []
         self._tensors: list[onnx.TensorProto] = []
@@ -133,7 +145,7 @@ class _Insertion:
         """A constant that a unit joins with other values, in the parameters of the result."""
         scale, zero_point = self._parameters[unit.writes[0]]
         limits = np.iinfo(zero_point.dtype)
-        steps = np.rint(numpy_helper.to_array(self._scheme.constants[name]) / scale) + zero_point
+        steps = np.rint(elements_of(self._scheme.constants[name]) / scale) + zero_point
         integers = np.clip(steps, limits.min, limits.max).astype(zero_point.dtype)
         source, target = (
             self._constant(f"{name}_quantized", integers),
@@ -145,11 +157,11 @@ class _Insertion:
     def _add_weights(self, node: onnx.NodeProto, layer: Layer) -> None:
         """Let a layer read weights and bias as integers."""
         input_scale = self._parameters[layer.input].scale
-        bias = numpy_helper.to_array(self._scheme.constants[layer.bias]) if layer.bias else None
+        bias = elements_of(self._scheme.constants[layer.bias]) if layer.bias else None
         name, weight = layer.weight, self._weights[layer.weight]
         scale = raise_for_bias(weight.scale, float(input_scale), bias)
         if not np.array_equal(scale, weight.scale):
-            floats = numpy_helper.to_array(self._scheme.constants[name])
+            floats = elements_of(self._scheme.constants[name])
             weight = quantize_weight(floats, weight.axis, scale, layer=layer.name)
             name = f"{layer.output}_{name}"
         node.input[1] = self._constant_in_float(name, weight.integers, scale, weight.axis)
@@ -183,7 +195,8 @@ class _Insertion:
     def _constant(self, name: str, array: Array) -> str:
         """Add an initializer of that name, or the like; its name."""
         free = self._free(name)
-        self._tensors.append(numpy_helper.from_array(array, free))
+        write = reference_to if id(array) in self._referred else numpy_helper.from_array
+        self._tensors.append(write(array, free))
         return free
 
     def _free(self, name: str) -> str:

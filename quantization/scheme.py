@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import onnx
-from onnx import numpy_helper
 
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.optimize.copies import elements_of
 from furiosa_ep.quantization.optimize.editing import names_within
 from furiosa_ep.quantization.ranges import Range
 from furiosa_ep.quantization.weights import Layer, layers
@@ -186,7 +186,7 @@ class Scheme:
         if node.op_type != "Pad" or len(node.input) < 3 or not node.input[2]:
             return False
         value = self.constants.get(node.input[2])
-        return value is None or bool(numpy_helper.to_array(value).any())
+        return value is None or bool(elements_of(value).any())
 
     def keeps_parameters(self, unit: Unit) -> bool:
         """Whether the results of a unit have the parameters of what it reads."""

@@ -1,24 +1,33 @@
 """Find what of a model is quantized: all that the NPU takes, in units as large as it takes them."""
 
 from collections.abc import Collection, Iterator, Set
+from dataclasses import dataclass
 
-import numpy as np
 import onnx
 
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner.partition import partition_graph
 from furiosa_ep.partitioner.plugins import registry
+from furiosa_ep.partitioner.report import Report
 from furiosa_ep.partitioner.support import Decline, DeclineCode
 from furiosa_ep.partitioner.units import ELEMENTWISE
-from furiosa_ep.quantization.insertion import insert_qdq
+from furiosa_ep.quantization.made_up import MadeUp, made_up
 from furiosa_ep.quantization.optimize.clips import limits_of
 from furiosa_ep.quantization.optimize.editing import EditableGraph
-from furiosa_ep.quantization.optimize.shapes import infer_shapes
-from furiosa_ep.quantization.parameters import parameters_of
 from furiosa_ep.quantization.prepare import QDQ, QUANTIZED_OPS
-from furiosa_ep.quantization.ranges import Range
 from furiosa_ep.quantization.scheme import MOVEMENT, Scheme, Unit
-from furiosa_ep.quantization.weights import Layer, QuantizedWeight
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A scheme, and what the partitioner makes of the model that is quantized by it."""
+
+    scheme: Scheme
+    graph: Graph
+    """Of the model with numbers that mean nothing."""
+    report: Report
+    model: MadeUp
+    """Keeps the constants of the graph."""
 
 
 def find_scheme(model: onnx.ModelProto, quantized: Collection[str] = ()) -> Scheme:
@@ -30,16 +39,22 @@ def find_scheme(model: onnx.ModelProto, quantized: Collection[str] = ()) -> Sche
     it declines is tried again as single operators. Where nothing at all is worth the way to the
     NPU, what it could take is quantized nevertheless.
     """
+    return find_trial(model, quantized).scheme
+
+
+def find_trial(model: onnx.ModelProto, quantized: Collection[str] = ()) -> Trial:
+    """As `find_scheme`, with the model that the partitioner was asked about last."""
     chosen, apart = _candidates(model), set[int]()
     in_float: dict[int, str] = {}
     while True:
         scheme = Scheme(model, tuple(_Finder(model, chosen, apart, quantized).units()), in_float)
-        declined = _declined(scheme)
+        trial = _trial(scheme)
+        declined = _declined(trial)
         too_small = len(declined) == len(scheme.units) and all(
             decline.code == DeclineCode.COST for decline in declined.values()
         )
         if not declined or too_small:
-            return scheme
+            return trial
         for unit, decline in declined.items():
             if len(unit.nodes) > 1:
                 apart.update(unit.nodes)
@@ -49,24 +64,24 @@ def find_scheme(model: onnx.ModelProto, quantized: Collection[str] = ()) -> Sche
                 in_float.update(dict.fromkeys(unit.positions, reason))
 
 
-def _declined(scheme: Scheme) -> dict[Unit, Decline]:
-    """The units that the NPU does not take, and why. Numbers make no difference to that."""
-    anything = parameters_of(Range(-1.0, 1.0), np.uint8)
-    trial = insert_qdq(
-        scheme,
-        dict.fromkeys(scheme.values, anything),
-        {layer.weight: _zeros(layer) for layer in scheme.layers.values()},
-    )
-    infer_shapes(trial)
+def _trial(scheme: Scheme) -> Trial:
+    """Numbers make no difference to what the NPU takes."""
+    model = made_up(scheme)
+    graph = Graph.from_bytes(model.model.SerializeToString())
+    return Trial(scheme, graph, partition_graph(graph, registry()), model)
+
+
+def _declined(trial: Trial) -> dict[Unit, Decline]:
+    """The units that the NPU does not take, and why."""
+    scheme = trial.scheme
     clips = {unit.clip for unit in scheme.units}
     left = (p for p, node in enumerate(scheme.model.graph.node) if p not in clips and _is_own(node))
-    added = (index for index, node in enumerate(trial.graph.node) if _is_own(node))
+    added = (index for index, node in enumerate(trial.model.model.graph.node) if _is_own(node))
     position_of = dict(zip(added, left, strict=True))
     unit_of = {position: unit for unit in scheme.units for position in unit.nodes}
-    report = partition_graph(Graph.from_bytes(trial.SerializeToString()), registry())
     return {
         unit_of[position]: row.decline
-        for row in report.units
+        for row in trial.report.units
         if row.decline is not None
         for node in row.nodes
         if (position := position_of.get(node.index)) in unit_of
@@ -76,12 +91,6 @@ def _declined(scheme: Scheme) -> dict[Unit, Decline]:
 def _is_own(node: onnx.NodeProto) -> bool:
     """Whether a node is none of those that quantization adds."""
     return node.op_type not in QDQ
-
-
-def _zeros(layer: Layer) -> QuantizedWeight:
-    """Weights that take no time to make."""
-    scales = () if layer.axis is None else (layer.dims[layer.axis],)
-    return QuantizedWeight(np.zeros(layer.dims, np.int8), np.ones(scales, np.float32), layer.axis)
 
 
 def _candidates(model: onnx.ModelProto) -> set[int]:

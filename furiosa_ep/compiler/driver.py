@@ -47,9 +47,9 @@ class CompiledPartition:
     """
 
     def __init__(
-        self, model: bytes, operators: Registry | None = None, scope: Scope | None = None
+        self, model: bytes | Graph, operators: Registry | None = None, scope: Scope | None = None
     ) -> None:
-        """Read a serialized ModelProto all of whose nodes the NPU has claimed.
+        """Read a serialized ModelProto, or its graph, all of whose nodes the NPU has claimed.
 
         Initializers may lie in this process's memory (location "@mem"). Where `static` is False
         they are copied, so that the memory may go when this returns.
@@ -62,7 +62,7 @@ class CompiledPartition:
         Raises:
             CompileError: where a node is not supported after all; says why.
         """
-        self._graph = Graph.from_bytes(model)
+        self._graph = model if isinstance(model, Graph) else Graph.from_bytes(model)
         shapes = [self._graph.shape(name) for name in self._graph.inputs]
         self.static = all(
             shape is not None and all(isinstance(dim, int) for dim in shape) for shape in shapes

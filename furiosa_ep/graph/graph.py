@@ -1,6 +1,7 @@
 """The ONNX graph as the partitioner and the compiler read it."""
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,33 @@ class Graph:
     def from_model(cls, model: "onnx.ModelProto") -> "Graph":
         """The graph of `model`, which it shares nothing with."""
         return cls.from_bytes(model.SerializeToString())
+
+    def part(self, indices: Collection[int]) -> "Graph":
+        """The graph of the nodes with these indices alone, which shares the constants.
+
+        Its inputs are what they read of others, its outputs what others read of them or the graph
+        gives, both in the order in which they come up.
+        """
+        nodes = tuple(node for node in self.nodes if node.index in indices)
+        produced = {name: node for node in nodes for name in node.outputs if name}
+        read: dict[str, list[Node]] = {}
+        for node in nodes:
+            for name in (*node.inputs, *(node.captured or ())):
+                if name:
+                    read.setdefault(name, []).append(node)
+        return dataclasses.replace(
+            self,
+            nodes=nodes,
+            inputs=tuple(n for n in read if n not in produced and n not in self._tensors),
+            outputs=tuple(
+                name
+                for name in produced
+                if name in self.outputs
+                or any(one.index not in indices for one in self.consumers(name))
+            ),
+            _producers=produced,
+            _consumers={name: tuple(users) for name, users in read.items()},
+        )
 
     def producer(self, name: str) -> Node | None:
         """The node that computes a value; None for inputs and constants."""

@@ -6,19 +6,23 @@ inputs there.
 """
 
 import math
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Any, TypeVar
 
+import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import helper, numpy_helper
 
-from furiosa_ep.quantization.samples import Feed
+from furiosa_ep.graph.tensor import MEMORY_LOCATION
+from furiosa_ep.quantization.samples import Array, Feed
 
 M = TypeVar("M", onnx.ModelProto, onnx.NodeProto, onnx.ValueInfoProto)
 
 SMALL = 1024
 """Initializers of up to so many bytes stay in a light copy: shapes, axes, pads and the like."""
+ANYTHING = "@anything"
+"""The external-data location of an initializer whose elements nobody needs to know."""
 
 
 def copy_fields(source: Any, target: Any, without: Container[str] = ()) -> None:
@@ -73,6 +77,37 @@ def is_small(tensor: onnx.TensorProto) -> bool:
     return size <= SMALL
 
 
+def shape_alone(name: str, dtype: int, dims: Iterable[int]) -> onnx.TensorProto:
+    """An initializer of which only the shape and the type are known (`elements_of`)."""
+    tensor = onnx.TensorProto(name=name, data_type=dtype, dims=dims)
+    tensor.external_data.add(key="location", value=ANYTHING)
+    return tensor
+
+
+def is_shape_alone(tensor: onnx.TensorProto) -> bool:
+    """Whether an initializer is one that `shape_alone` makes."""
+    return any(one.value == ANYTHING for one in tensor.external_data)
+
+
+def elements_of(tensor: onnx.TensorProto) -> Array:
+    """The elements of an initializer; where nobody knows them, one half each, read-only."""
+    if not is_shape_alone(tensor):
+        return numpy_helper.to_array(tensor)
+    half = np.asarray(0.5, helper.tensor_dtype_to_np_dtype(tensor.data_type))
+    return np.broadcast_to(half, tensor.dims)
+
+
+def reference_to(array: Array, name: str) -> onnx.TensorProto:
+    """An initializer that refers to an array, which must outlive it, in this process's memory."""
+    dtype = helper.np_dtype_to_tensor_dtype(array.dtype)
+    tensor = onnx.TensorProto(name=name, data_type=dtype, dims=array.shape)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    places = {"location": MEMORY_LOCATION, "offset": array.ctypes.data, "length": array.nbytes}
+    for key, value in places.items():
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
+
+
 class Runner:
     """A model that ONNX Runtime computes node by node, without optimisations of its own."""
 
@@ -84,7 +119,7 @@ class Runner:
         self._session = ort.InferenceSession(
             light.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        self._weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in weights}
+        self._weights = {one.name: np.ascontiguousarray(elements_of(one)) for one in weights}
 
     def run(self, feed: Feed) -> list[Any]:
         """The outputs of the model: arrays, or lists of them where it has sequences."""

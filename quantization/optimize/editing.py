@@ -6,7 +6,7 @@ from typing import Any
 import onnx
 from onnx import helper, numpy_helper
 
-from furiosa_ep.quantization.optimize.copies import copied, copy_without
+from furiosa_ep.quantization.optimize.copies import copied, copy_without, elements_of
 from furiosa_ep.quantization.optimize.shapes import Dim, declared_shapes
 from furiosa_ep.quantization.samples import Array
 
@@ -48,7 +48,7 @@ class EditableGraph:
         if name not in self._tensors:
             return None
         if name not in self._arrays:
-            self._arrays[name] = numpy_helper.to_array(self._tensors[name])
+            self._arrays[name] = elements_of(self._tensors[name])
         return self._arrays[name]
 
     def producer(self, name: str, *op_types: str) -> onnx.NodeProto | None:

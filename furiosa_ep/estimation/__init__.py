@@ -1,0 +1,1 @@
+"""What a model would take on a real device, told without one and without running it."""
