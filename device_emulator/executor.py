@@ -44,9 +44,9 @@ class Executable:
         Raises:
             ValueError: where number, dtype or shape of the inputs is another.
         """
-        arrays, outputs = self._buffers(inputs)
+        arrays, outputs = self.buffers(inputs)
         if self._library.furiosa_program_run(
-            self._handle, _pointers(arrays), len(arrays), _pointers(outputs), len(outputs)
+            self._handle, pointers(arrays), len(arrays), pointers(outputs), len(outputs)
         ):
             raise RuntimeError(last_error(self._library))
         return outputs
@@ -62,19 +62,29 @@ class Executable:
         Raises:
             ValueError: as run().
         """
-        arrays, outputs = self._buffers(inputs)
+        arrays, outputs = self.buffers(inputs)
         commands = self._library.furiosa_program_command_count(self._handle)
         times = np.empty((1 + rounds, commands), np.int64)
         if self._library.furiosa_program_profile(
-            *[self._handle, _pointers(arrays), len(arrays), _pointers(outputs), len(outputs)],
+            *[self._handle, pointers(arrays), len(arrays), pointers(outputs), len(outputs)],
             *[threads, len(times), times.ctypes.data_as(ctypes.POINTER(ctypes.c_int64))],
         ):
             raise RuntimeError(last_error(self._library))
         return times[1:]
 
-    def _buffers(
+    @property
+    def handle(self) -> ctypes.c_void_p:
+        """The furiosa_program, valid as long as this object."""
+        return self._handle
+
+    def buffers(
         self, inputs: Sequence[npt.ArrayLike]
     ) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
+        """The inputs as a run takes them, and memory for its outputs.
+
+        Raises:
+            ValueError: as run().
+        """
         if len(inputs) != len(self.inputs):
             raise ValueError(f"{len(inputs)} inputs: expected {len(self.inputs)}")
         arrays = [_checked(one, to) for one, to in zip(inputs, self.inputs, strict=True)]
@@ -103,5 +113,6 @@ def _checked(array: npt.ArrayLike, binding: Binding) -> npt.NDArray[Any]:
     return np.require(result, requirements=["C", "A"])
 
 
-def _pointers(arrays: Sequence[npt.NDArray[Any]]) -> "ctypes.Array[ctypes.c_void_p]":
+def pointers(arrays: Sequence[npt.NDArray[Any]]) -> "ctypes.Array[ctypes.c_void_p]":
+    """Where the elements of arrays are, as C takes it."""
     return (ctypes.c_void_p * len(arrays))(*[array.ctypes.data for array in arrays])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from furiosa_ep.device_emulator.device_records import PROTOTYPES as _DEVICE_PROTOTYPES
 from furiosa_ep.program.files import package_file
 
 LIBRARY_NAME = "libfuriosa_ep.so"
@@ -63,6 +64,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
             *[ctypes.c_size_t, ctypes.c_size_t, ctypes.POINTER(ctypes.c_int64)],
         ],
     ),
+    **_DEVICE_PROTOTYPES,
 }
 """Result and arguments of every function of furiosa_ep.h."""
 

@@ -15,6 +15,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from furiosa_ep import devices
     from furiosa_ep.device_emulator.library import LibraryError
     from furiosa_ep.explanation import explain
     from furiosa_ep.options import OptionError, Options
@@ -37,6 +38,7 @@ __all__ = [
     "Options",
     "RegistrationError",
     "__version__",
+    "devices",
     "explain",
     "get_ep_name",
     "get_ep_names",
@@ -69,6 +71,8 @@ if not TYPE_CHECKING:  # which sees the imports above instead, and misspelt name
     def __getattr__(name: str) -> object:
         if name == "__version__":
             value: object = _version()
+        elif name == "devices":
+            value = importlib.import_module("furiosa_ep.devices")
         elif name in _MODULES:
             value = getattr(importlib.import_module(_MODULES[name]), name)
         else:

@@ -1,8 +1,6 @@
 // The C API: translates handles and exceptions, and does nothing else.
 
-#include <exception>
-#include <new>
-
+#include "device_emulator/native/api.h"
 #include "device_emulator/native/checksum.h"
 #include "device_emulator/native/executor.h"
 #include "device_emulator/native/kernel_registry.h"
@@ -10,48 +8,12 @@
 #include "furiosa_ep/include/furiosa_ep.h"
 #include "kernels/native/isa.h"
 
-struct furiosa_program {
-  std::shared_ptr<const furiosa::Executable> executable;
-};
-
 namespace {
 
+using furiosa::guarded;
+using furiosa::require;
+
 constexpr size_t kMostThreads = 1024;
-
-std::string& last_error() {
-  thread_local std::string text;
-  return text;
-}
-
-furiosa_status failed(furiosa_status status, const char* reason) noexcept {
-  try {
-    last_error() = reason;
-  } catch (const std::bad_alloc&) {
-    last_error().clear();
-  }
-  return status;
-}
-
-// Runs `body`, and turns what it throws into a status.
-template <class Body>
-furiosa_status guarded(Body&& body) noexcept {
-  try {
-    body();
-    return FURIOSA_OK;
-  } catch (const furiosa::Error& error) {
-    return failed(FURIOSA_INVALID, error.what());
-  } catch (const std::bad_alloc&) {
-    return failed(FURIOSA_OUT_OF_MEMORY, "out of memory");
-  } catch (const std::exception& error) {
-    return failed(FURIOSA_INTERNAL, error.what());
-  } catch (...) {
-    return failed(FURIOSA_INTERNAL, "unknown error");
-  }
-}
-
-void require(bool condition, const char* reason) {
-  if (!condition) throw furiosa::Error(reason);
-}
 
 furiosa_status describe(const std::vector<furiosa::Binding>& bindings, size_t index,
                         furiosa_binding* binding) noexcept {
@@ -71,7 +33,7 @@ furiosa_status describe(const std::vector<furiosa::Binding>& bindings, size_t in
 
 extern "C" {
 
-const char* furiosa_last_error(void) noexcept { return last_error().c_str(); }
+const char* furiosa_last_error(void) noexcept { return furiosa::last_error().c_str(); }
 
 const char* furiosa_version(void) noexcept { return FURIOSA_EP_VERSION; }
 

@@ -1,4 +1,5 @@
-/* The C API of furiosa-ep: load a Program, look at it, run it; and give it kernels of your own.
+/* The C API of furiosa-ep: load a Program, look at it, run it, by itself or on an emulated device;
+ * and give it kernels of your own.
  *
  * Every function may be called from any thread. Functions that can fail return a furiosa_status;
  * furiosa_last_error() then says what, where, and what is allowed. Nothing here throws. */
@@ -29,7 +30,16 @@ typedef enum furiosa_status {
   FURIOSA_INVALID = 1,
   FURIOSA_OUT_OF_MEMORY = 2,
   /* A mistake inside the library. */
-  FURIOSA_INTERNAL = 3
+  FURIOSA_INTERNAL = 3,
+  /* What devices answer (docs/devices.md). furiosa_last_error() then begins with DeviceBusy,
+   * DeviceNotFound, DeviceTimeout, DeviceLost, DmaError, EccError or OutOfDeviceMemory. */
+  FURIOSA_DEVICE_BUSY = 4,
+  FURIOSA_DEVICE_NOT_FOUND = 5,
+  FURIOSA_DEVICE_TIMEOUT = 6,
+  FURIOSA_DEVICE_LOST = 7,
+  FURIOSA_DMA_ERROR = 8,
+  FURIOSA_ECC_ERROR = 9,
+  FURIOSA_OUT_OF_DEVICE_MEMORY = 10
 } furiosa_status;
 
 /* Why the last call on this thread that returned another status than FURIOSA_OK did so. Valid until
@@ -109,6 +119,170 @@ FURIOSA_API furiosa_status furiosa_program_profile(const furiosa_program* progra
                                                    void* const* outputs, size_t output_count,
                                                    size_t threads, size_t rounds,
                                                    int64_t* nanoseconds) FURIOSA_NOEXCEPT;
+
+/* Devices.
+ *
+ * An emulated host has cards of two PEs each, which all processes that share its directory see.
+ * docs/devices.md says how they behave. Structures begin with their size, as whoever calls knows
+ * it, and only grow. */
+
+/* A card, as furiosa_cards_configure() takes it. */
+typedef struct furiosa_card {
+  uint32_t size; /* sizeof(furiosa_card) */
+  uint32_t reserved;
+  uint64_t dram_bytes;
+  /* What ONNX Runtime shows of the device. */
+  const char* const* keys;
+  const char* const* values;
+  size_t metadata_count;
+} furiosa_card;
+
+/* What this process sees from now on: `count` cards, at most 32, on the emulated host in
+ * `directory`, which is made; NULL for the default one. Without it there is one card, on the host
+ * that $FURIOSA_EMULATED_HOST names. */
+FURIOSA_API furiosa_status furiosa_cards_configure(const char* directory, const furiosa_card* cards,
+                                                   size_t count) FURIOSA_NOEXCEPT;
+
+/* How many cards this process sees; 0 where the emulated host cannot be used. */
+FURIOSA_API size_t furiosa_card_count(void) FURIOSA_NOEXCEPT;
+
+/* Writes the directory of the emulated host; "" where there is none and no other process sees it.
+ */
+FURIOSA_API furiosa_status furiosa_host_directory(char* path, size_t size) FURIOSA_NOEXCEPT;
+
+/* PEs of a card that work together: npu<card>pe<first_pe>-<last_pe>. */
+typedef struct furiosa_device_file {
+  uint32_t card;
+  uint32_t first_pe;
+  uint32_t last_pe;
+} furiosa_device_file;
+
+typedef enum furiosa_device_flag {
+  /* Other processes may hold the PEs too, if they share them as well. */
+  FURIOSA_DEVICE_SHARED = 1
+} furiosa_device_flag;
+
+/* Device files that this process holds. */
+typedef struct furiosa_device furiosa_device;
+
+/* Holds device files, of which runs use one after the other, until furiosa_device_close() or the
+ * end of the process. A PE that has failed is reset. On failure *device is NULL. */
+FURIOSA_API furiosa_status furiosa_device_open(const furiosa_device_file* files, size_t count,
+                                               uint32_t flags,
+                                               furiosa_device** device) FURIOSA_NOEXCEPT;
+
+/* Closes a device; placements on it keep it. NULL is allowed. */
+FURIOSA_API void furiosa_device_close(furiosa_device* device) FURIOSA_NOEXCEPT;
+
+/* A Program in the DRAM of a device. */
+typedef struct furiosa_placement furiosa_placement;
+
+/* Puts a Program into the DRAM of each device file. The Program may be freed before the placement,
+ * which is to be freed with furiosa_placement_free(). */
+FURIOSA_API furiosa_status furiosa_program_place(const furiosa_program* program,
+                                                 const furiosa_device* device,
+                                                 furiosa_placement** placement) FURIOSA_NOEXCEPT;
+
+/* Frees a placement that no thread is running. NULL is allowed. */
+FURIOSA_API void furiosa_placement_free(furiosa_placement* placement) FURIOSA_NOEXCEPT;
+
+/* As furiosa_program_run(), on the device: waits for its turn, counts the run and meets the
+ * device's faults. Where it hangs, the run ends after `timeout` seconds. */
+FURIOSA_API furiosa_status furiosa_placement_run(furiosa_placement* placement,
+                                                 const void* const* inputs, size_t input_count,
+                                                 void* const* outputs, size_t output_count,
+                                                 double timeout) FURIOSA_NOEXCEPT;
+
+typedef enum furiosa_fault {
+  FURIOSA_FAULT_HANG = 0,            /* a run never ends */
+  FURIOSA_FAULT_LOST = 1,            /* the device disappears */
+  FURIOSA_FAULT_DMA_ERROR = 2,       /* data cannot be moved */
+  FURIOSA_FAULT_ECC_CORRECTED = 3,   /* a flipped bit is found and corrected */
+  FURIOSA_FAULT_ECC_UNCORRECTED = 4, /* flipped bits are found */
+  FURIOSA_FAULT_OVERHEAT = 5         /* the clock is throttled */
+} furiosa_fault;
+
+/* As a number of times: until the fault is cleared. */
+#define FURIOSA_ALWAYS 1023
+
+typedef enum furiosa_fault_flag {
+  /* For runs of this process only. */
+  FURIOSA_FAULT_OWN = 1
+} furiosa_fault_flag;
+
+/* Lets the next `times` runs on a PE meet a fault; 0 takes it back. */
+FURIOSA_API furiosa_status furiosa_fault_inject(uint32_t card, uint32_t pe, furiosa_fault fault,
+                                                uint32_t times, uint32_t flags) FURIOSA_NOEXCEPT;
+
+/* Takes back all faults that have not struck. */
+FURIOSA_API furiosa_status furiosa_faults_clear(uint32_t card, uint32_t pe,
+                                                uint32_t flags) FURIOSA_NOEXCEPT;
+
+/* Makes a PE that has failed work again; runs that hang on it end with an error. */
+FURIOSA_API furiosa_status furiosa_pe_reset(uint32_t card, uint32_t pe) FURIOSA_NOEXCEPT;
+
+/* What runs on a PE add up to. A run on two fused PEs counts on both, its bytes on the first. */
+typedef struct furiosa_counters {
+  uint64_t executions;
+  uint64_t cycles; /* modelled, of the device's clock; also the next three */
+  uint64_t compute_cycles;
+  uint64_t dma_cycles;
+  uint64_t io_cycles;
+  uint64_t bytes_in;
+  uint64_t bytes_out;
+  uint64_t failures;
+} furiosa_counters;
+
+typedef enum furiosa_hold {
+  FURIOSA_HOLD_NONE = 0,
+  FURIOSA_HOLD_SHARED = 1,
+  FURIOSA_HOLD_EXCLUSIVE = 2
+} furiosa_hold;
+
+typedef struct furiosa_pe {
+  uint32_t size;   /* sizeof(furiosa_pe), set by the caller */
+  uint32_t health; /* 0 good, 1 hanging; has failed: 2 hung, 3 lost, 4 DMA error, 5 ECC error */
+  uint32_t resets;
+  uint32_t hold;     /* a furiosa_hold: this process's own */
+  int64_t holder;    /* the id of another process that holds it, or 0 */
+  uint32_t armed[6]; /* how many times each furiosa_fault will strike */
+  uint64_t struck[6];
+  furiosa_counters counters; /* of all processes there ever were */
+} furiosa_pe;
+
+FURIOSA_API furiosa_status furiosa_pe_status(uint32_t card, uint32_t pe,
+                                             furiosa_pe* status) FURIOSA_NOEXCEPT;
+
+/* A process that uses devices, or has used them and still runs. */
+typedef struct furiosa_client {
+  uint32_t slot;
+  uint32_t reserved;
+  int64_t pid;
+  uint64_t started;  /* using devices, in nanoseconds since 1970 */
+  char command[256]; /* UTF-8, may be cut */
+} furiosa_client;
+
+/* Writes up to `capacity` clients; there are at most 256. */
+FURIOSA_API furiosa_status furiosa_clients(furiosa_client* clients, size_t capacity,
+                                           size_t* count) FURIOSA_NOEXCEPT;
+
+/* What a client uses. */
+typedef struct furiosa_usage {
+  uint32_t size;             /* sizeof(furiosa_usage), set by the caller */
+  uint32_t hold;             /* a furiosa_hold */
+  uint64_t dram_bytes;       /* of the card */
+  furiosa_counters counters; /* of the PE, since the client came */
+} furiosa_usage;
+
+FURIOSA_API furiosa_status furiosa_client_usage(uint32_t slot, uint32_t card, uint32_t pe,
+                                                furiosa_usage* usage) FURIOSA_NOEXCEPT;
+
+/* Eight words that processes share about a card: the first one is the clock in parts of 1000, 0 for
+ * all of it; the others mean nothing to the library. */
+FURIOSA_API furiosa_status furiosa_card_thermal(uint32_t card, uint64_t* words,
+                                                size_t count) FURIOSA_NOEXCEPT;
+FURIOSA_API furiosa_status furiosa_card_set_thermal(uint32_t card, const uint64_t* words,
+                                                    size_t count) FURIOSA_NOEXCEPT;
 
 /* Kernels.
  *

@@ -1,0 +1,152 @@
+#include "device_emulator/native/devices/state_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <mutex>
+#include <system_error>
+
+#include "device_emulator/native/devices/device_error.h"
+
+namespace furiosa {
+namespace {
+
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}
+  ~Descriptor() {
+    if (value_ >= 0) close(value_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  int get() const { return value_; }
+  int release() { return std::exchange(value_, -1); }
+
+ private:
+  int value_;
+};
+
+[[noreturn]] void fail(const std::string& what, int error) {
+  throw DeviceError(FURIOSA_INVALID, "cannot " + what + ": " +
+                                         std::generic_category().message(error) +
+                                         " (FURIOSA_EMULATED_HOST names another directory)");
+}
+
+[[noreturn]] void refuse(const std::string& path, const std::string& reason) {
+  throw DeviceError(FURIOSA_INVALID, path + " is no state of emulated devices: " + reason +
+                                         "; delete it when no process uses emulated devices");
+}
+
+int open_file(int directory, const char* name, const std::string& path) {
+  const int file = openat(directory, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file < 0) fail("open " + path + "/" + name, errno);
+  return file;
+}
+
+// Maps a state file, which it makes or completes where that has not been done. Throws DeviceError
+// where it is none.
+State* map(int file, const std::string& path, const RecordLocks& locks) {
+  const ScopedRecordLock lock(locks, kInitLock);
+  struct stat status{};
+  if (fstat(file, &status) != 0) fail("look at " + path, errno);
+  const auto size = static_cast<uint64_t>(status.st_size);
+  if (size != 0 && size != sizeof(State)) {
+    refuse(path,
+           "it has " + std::to_string(size) + " bytes instead of " + std::to_string(sizeof(State)));
+  }
+  if (size == 0 && ftruncate(file, sizeof(State)) != 0) fail("write " + path, errno);
+  void* memory = mmap(nullptr, sizeof(State), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (memory == MAP_FAILED) fail("map " + path, errno);
+  auto* state = static_cast<State*>(memory);
+  try {
+    // Whoever began may have died before it wrote the magic.
+    constexpr char kNoMagic[sizeof(kStateMagic)] = {};
+    if (std::memcmp(state->magic, kNoMagic, sizeof(kNoMagic)) == 0) {
+      // Without it, a full file system would kill processes that write.
+      if (const int error = posix_fallocate(file, 0, sizeof(State))) fail("write " + path, error);
+      state->version = kStateVersion;
+      state->size = sizeof(State);
+      std::atomic_thread_fence(std::memory_order_release);
+      std::memcpy(state->magic, kStateMagic, sizeof(kStateMagic));
+    }
+    if (std::memcmp(state->magic, kStateMagic, sizeof(kStateMagic)) != 0) {
+      refuse(path, "it does not begin with " +
+                       std::string(std::begin(kStateMagic), std::end(kStateMagic)));
+    }
+    if (state->version != kStateVersion || state->size != sizeof(State)) {
+      refuse(path, "it is of version " + std::to_string(state->version) + " instead of " +
+                       std::to_string(kStateVersion));
+    }
+  } catch (...) {
+    munmap(memory, sizeof(State));
+    throw;
+  }
+  return state;
+}
+
+StateFile open_in(int directory, const std::string& path) {
+  // Both stay open: closing the lock file would free the locks of this process.
+  Descriptor lock(open_file(directory, StateFile::kLockName, path));
+  Descriptor state(open_file(directory, StateFile::kStateName, path));
+  struct stat status{};
+  if (fstat(lock.get(), &status) != 0) fail("look at " + path, errno);
+  const RecordLocks locks(lock.release());
+  State* mapped = map(state.get(), path + "/" + StateFile::kStateName, locks);
+  return {path, locks, mapped, status.st_dev, status.st_ino};
+}
+
+// As StateFile::open, in a directory that nobody else may enter.
+StateFile open_private(const std::string& path) {
+  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) fail("make " + path, errno);
+  const Descriptor directory(::open(path.c_str(), O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat status{};
+  if (directory.get() < 0 || fstat(directory.get(), &status) != 0) fail("open " + path, errno);
+  if (status.st_uid != geteuid() || (status.st_mode & 077) != 0) fail("trust " + path, EACCES);
+  return open_in(directory.get(), path);
+}
+
+StateFile open_anonymous() {
+  const int lock = memfd_create("furiosa-ep-lock", MFD_CLOEXEC);
+  const Descriptor state(memfd_create("furiosa-ep-state", MFD_CLOEXEC));
+  if (lock < 0 || state.get() < 0) fail("make a file in memory", errno);
+  const RecordLocks locks(lock);
+  return {"", locks, map(state.get(), "a file in memory", locks), 0, 0};
+}
+
+}  // namespace
+
+StateFile StateFile::open(const std::string& directory) {
+  std::error_code error;
+  const std::filesystem::path wanted(directory);
+  std::filesystem::create_directories(wanted.parent_path(), error);
+  if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) fail("make " + directory, errno);
+  const Descriptor opened(::open(directory.c_str(), O_DIRECTORY | O_CLOEXEC));
+  if (opened.get() < 0) fail("open " + directory, errno);
+  return open_in(opened.get(), directory);
+}
+
+StateFile StateFile::open_default() {
+  const std::string name = "/furiosa-ep-" + std::to_string(geteuid());
+  const char* temporary = std::getenv("TMPDIR");
+  for (const std::string& parent :
+       {std::string("/dev/shm"), std::string(temporary == nullptr ? "" : temporary),
+        std::string("/tmp")}) {
+    if (parent.empty()) continue;
+    try {
+      return open_private(parent + name);
+    } catch (const DeviceError&) {
+      // A state file that is broken is the user's to delete; other reasons speak for another place.
+      if (access((parent + name + "/" + kStateName).c_str(), R_OK | W_OK) == 0) throw;
+    }
+  }
+  return open_anonymous();
+}
+
+}  // namespace furiosa
