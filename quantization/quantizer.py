@@ -20,7 +20,7 @@ from furiosa_ep.quantization.accuracy.rescaling import equalize_scheme
 from furiosa_ep.quantization.accuracy.saturation import SAMPLES as LIMIT_SAMPLES
 from furiosa_ep.quantization.accuracy.saturation import saturating_units, saturation_limits
 from furiosa_ep.quantization.accuracy.smoothing import smooth, smoothed_axes
-from furiosa_ep.quantization.accuracy.statistics import channel_maxima
+from furiosa_ep.quantization.accuracy.statistics import channel_reaches
 from furiosa_ep.quantization.calibration import Calibration, find_calibrator
 from furiosa_ep.quantization.calibrators import EXTREMES
 from furiosa_ep.quantization.editor import borders, convert_borders
@@ -216,11 +216,11 @@ def _with_alike_channels(
     """The scheme for a model of the same function whose channels are easier to quantize."""
     model = scheme.model
     if preset.smooth:
-        model = smooth(model, channel_maxima(model, smoothed_axes(model), samples))
+        model = smooth(model, channel_reaches(model, smoothed_axes(model), samples))
     scheme = scheme.of(model)
     if preset.equalize:
         limits = _limits(scheme, values, samples) if preset.limit_to_functions else {}
-        measure = partial(channel_maxima, samples=samples, limits=limits, limit=EQUALIZE_SAMPLES)
+        measure = partial(channel_reaches, samples=samples, limits=limits, limit=EQUALIZE_SAMPLES)
         scheme = equalize_scheme(scheme, measure)
     return scheme
 

@@ -31,9 +31,6 @@ from furiosa_ep.quantization.weights import LIMIT, Floats, Layer
 
 Logs = npt.NDArray[np.float64]
 
-HEADROOM = 1.0
-"""Channels are raised up to a bit below the largest one: what samples do not show of them is
-then no more likely to be clipped than what they do not show of that one."""
 _MOST = 16
 """No channel is raised by more bits."""
 _ROUNDS = 100
@@ -52,42 +49,42 @@ def channel_axes(model: onnx.ModelProto, begin: Begin = "layers") -> dict[str, i
 
 def equalize(
     model: onnx.ModelProto,
-    maxima: Mapping[str, Floats],
+    reaches: Mapping[str, Floats],
     begin: Begin = "layers",
     strength: float = 0.5,
 ) -> onnx.ModelProto:
     """The same function with channels that are more alike; the given model is left as it is.
 
-    `maxima` has the greatest magnitudes of the channels of values (`channel_axes`), as measured on
-    samples; values that it does not name have no say, and are fixed behind a Clip. Scale sets
-    `begin` at layers or at norms (`scale_sets`).
+    `reaches` has the greatest magnitudes that are expected of the channels of values
+    (`channel_axes`, `statistics.channel_reaches`); values that it does not name have no say, and
+    are fixed behind a Clip. Scale sets `begin` at layers or at norms (`scale_sets`).
 
     Small channels are raised, so that no range changes but that of weights. A channel that only
     depthwise layers read is raised as far as there is room. Where others read it, their weights for
     it become smaller beside those for other channels, and the factor is the one with which the
     noise of the activation and that of the weights are least together.
 
-    A Clip from zero to a limit, as in Relu6, is taken for a Relu in channels that are raised, whose
-    magnitudes reach half of the limit then. A number that is more than twice as large as any that
-    was measured in its channel is limited more than before; so it would be by 8 bits, whose range
-    the largest channels set. All other results are the same to the last bit.
+    A Clip from zero to a limit, as in Relu6, is taken for a Relu in channels that are raised. A
+    number that is larger than was expected of its channel is limited more than before; so it would
+    be by 8 bits, whose range the largest channels set. All other results are the same to the last
+    bit.
 
     A `strength` above a half, and up to 1, lets the noise of activations count for more than that
     of weights.
     """
-    graph, sets = scale_sets(model, begin, maxima)
-    known = {name: maxima[name] for name in channels_of(graph, sets) if name in maxima}
+    graph, sets = scale_sets(model, begin, reaches)
+    known = {name: reaches[name] for name in channels_of(graph, sets) if name in reaches}
     return raise_channels(graph, sets, known, strength)
 
 
 def raise_channels(
-    graph: EditableGraph, sets: ScaleSets, maxima: Mapping[str, Floats], strength: float = 0.5
+    graph: EditableGraph, sets: ScaleSets, reaches: Mapping[str, Floats], strength: float = 0.5
 ) -> onnx.ModelProto:
     """The model with the small channels of values raised, as `equalize` says."""
     scaled = sets.layers()
     values = [
         _Value(np.broadcast_to(sets.of(name).reshape(-1), found.size), _log2(found))
-        for name, found in maxima.items()
+        for name, found in reaches.items()
     ]
     weights = [_Weights.of(graph, one) for one in scaled]
     with np.errstate(invalid="ignore", divide="ignore"):  # channels of nothing but zeros
@@ -166,7 +163,7 @@ def _room(exponents: Logs, values: list[_Value], weights: list[_Weights]) -> Log
     seen = np.zeros(exponents.shape, bool)
     for value in values:
         logs = value.logs + exponents[value.sets]
-        np.minimum.at(room, value.sets, logs.max(initial=-np.inf) - HEADROOM - logs)
+        np.minimum.at(room, value.sets, logs.max(initial=-np.inf) - logs)
         seen[value.sets] = True
     for one in weights:
         if not one.has_scales:

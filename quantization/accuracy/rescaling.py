@@ -13,35 +13,28 @@ from furiosa_ep.quantization.scheme import Scheme
 from furiosa_ep.quantization.weights import Floats
 
 Measure = Callable[[onnx.ModelProto, Mapping[str, int]], Mapping[str, Floats]]
-"""The greatest magnitudes of the channels of values of a model, along the given axes."""
+"""How far channels of values of a model are taken to reach, along the given axes."""
 
 SAMPLES = 512
 """So many samples tell how far channels reach: some do so for few things only."""
 WORTH = 0.5
 """A function gets a table for each channel where the noise of what it reads or computes becomes
 this part of what it was."""
-_UNSEEN = 1.0
-"""A channel beside a function is taken to reach this part of the median one at least, be it on
-other samples: what is raised too far, they lose."""
-_UNSEEN_LINEAR = 0.5
-"""The same for all other channels, whose magnitudes differ more often by themselves."""
 
 
 def equalize_scheme(scheme: Scheme, measure: Measure) -> Scheme:
     """The scheme for the same function with channels that are alike (`equalisation.equalize`).
 
     Where channels of what a SiLU, HardSwish, Gelu or another function of one value reads or
-    computes are far apart, constants that differ from channel to channel are added to it. All
-    factors are powers of two.
+    computes are far apart, constants that differ from channel to channel are added to it; none of
+    its channels is taken to reach less far than the median one. All factors are powers of two.
     """
     places = find_places(scheme)
     placed = with_places(scheme, places)
     graph, sets = scale_sets(placed.model, places=_sides(places))
     measured = dict(measure(placed.model, channels_of(graph, sets)))
-    sides = {place.value for place in places}
-    for name, found in measured.items():
-        share = _UNSEEN if name in sides else _UNSEEN_LINEAR
-        measured[name] = np.maximum(found, share * np.median(found))
+    for name in {place.value for place in places} & measured.keys():
+        measured[name] = np.maximum(measured[name], np.median(measured[name]))
     raised = _raised(placed, places, measured)
     units = {place.unit for place in places if _noise(raised, place) <= WORTH}
     places = [place for place in places if place.unit in units]

@@ -19,15 +19,16 @@ def smoothed_axes(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def smooth(
-    model: onnx.ModelProto, maxima: Mapping[str, Floats], strength: float = 0.5
+    model: onnx.ModelProto, reaches: Mapping[str, Floats], strength: float = 0.5
 ) -> onnx.ModelProto:
     """The same function, to the last bit, with channels of norms that are more alike.
 
     For LayerNormalization, BatchNormalization and InstanceNormalization with constant scales, and
     for Mul by a constant for each channel, with or without an Add behind it, where nothing but
     layers with constant weights (of MatMul, Gemm, Conv, ConvTranspose) reads the result, be it
-    through operators that are homogeneous. `maxima` has the greatest magnitudes of the channels of
-    values (`smoothed_axes`). `strength` is from 0, where nothing is done, to 1, where the loss of
-    weights counts for nothing; a half counts both alike. The given model is left as it is.
+    through operators that are homogeneous. `reaches` has the greatest magnitudes that are expected
+    of the channels of values (`smoothed_axes`). `strength` is from 0, where nothing is done, to 1,
+    where the loss of weights counts for nothing; a half counts both alike. The given model is left
+    as it is.
     """
-    return equalize(model, maxima, "norms", min(strength, 1.0)) if strength > 0 else model
+    return equalize(model, reaches, "norms", min(strength, 1.0)) if strength > 0 else model

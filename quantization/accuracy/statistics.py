@@ -45,7 +45,7 @@ class LayerStatistics:
     """The variance that its 8 bits add: a twelfth of the square of a step."""
 
 
-def channel_maxima(
+def channel_reaches(
     model: onnx.ModelProto,
     axes: Mapping[str, int],
     samples: Iterable[Feed],
@@ -53,15 +53,16 @@ def channel_maxima(
     limits: Mapping[str, Range] = MappingProxyType({}),
     limit: int = SAMPLES,
 ) -> dict[str, Floats]:
-    """The greatest magnitudes of each channel of some values, over at most `limit` samples.
+    """How far each channel of some values is taken to reach, on samples like these.
 
     `axes` names the axis of the channels of each value. Numbers beyond the `limits` of a value
-    count as these. A value that is empty in all samples is left out.
+    count as these. A value that is empty in all samples is left out. At most `limit` samples are
+    looked at (`expected_reaches`).
 
     Raises:
         QuantizationError: where the model does not take a sample.
     """
-    found: dict[str, Floats] = {}
+    peaks: dict[str, list[Floats]] = {}
     for arrays in _runs(model, list(axes), samples, limit):
         for name, array in arrays.items():
             if not array.size:
@@ -71,9 +72,25 @@ def channel_maxima(
             low, high = array.min(others), array.max(others)
             if name in limits:
                 low, high = (np.clip(one, *limits[name]) for one in (low, high))
-            peaks = np.maximum(high, -low)
-            found[name] = np.maximum(found[name], peaks) if name in found else peaks
-    return found
+            peaks.setdefault(name, []).append(np.maximum(high, -low))
+    return {name: expected_reaches(np.stack(found)) for name, found in peaks.items()}
+
+
+def expected_reaches(peaks: Floats) -> Floats:
+    """How far channels reach on samples that were not seen, from their `peaks` in those that were.
+
+    `peaks` are the greatest magnitudes of the channels of a value: [samples, channels]. A channel
+    is taken to reach as far beyond the greatest of them as that is beyond the median one: what few
+    samples wake may be woken far more by others, what each sample shows may not. But no channel
+    is taken to reach farther than the farthest one was seen to, and one that is zero in most
+    samples as far as that.
+    """
+    farthest = peaks.max(0).astype(np.float64)
+    median = np.median(np.abs(peaks), 0).astype(np.float64)
+    reaches: Floats = np.full_like(farthest, np.inf)
+    np.divide(farthest**2, median, out=reaches, where=median > 0)
+    np.minimum(reaches, farthest.max(), out=reaches)
+    return reaches
 
 
 def layer_statistics(

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 import furiosa_ep
 from furiosa_ep.quantization import Preset, quantize_model, quantizer
 from furiosa_ep.quantization.accuracy.rescaling import equalize_scheme
-from furiosa_ep.quantization.accuracy.statistics import channel_maxima
+from furiosa_ep.quantization.accuracy.statistics import channel_reaches, expected_reaches
 from furiosa_ep.quantization.scheme import Scheme, Unit
 from furiosa_ep.quantization.search import Quantization
 from furiosa_ep.quantization.units import find_scheme
@@ -63,7 +63,7 @@ def model_of(
 def equalized(model: onnx.ModelProto) -> Scheme:
     """What becomes of the scheme of a model, which computes the same."""
     before = find_scheme(model)
-    after = equalize_scheme(before, partial(channel_maxima, samples=FEEDS))
+    after = equalize_scheme(before, partial(channel_reaches, samples=FEEDS))
     onnx.checker.check_model(after.model, full_check=True)
     for feed in FEEDS:
         for one, other in zip(run(model, feed), run(after.model, feed), strict=True):
@@ -94,7 +94,7 @@ def assert_equal_on_both_providers(model: onnx.ModelProto, feed: dict[str, Array
 
 def spread(model: onnx.ModelProto, name: str) -> float:
     """How many times the channel that reaches farthest does so as the median one."""
-    found = channel_maxima(model, {name: 1}, FEEDS)[name]
+    found = channel_reaches(model, {name: 1}, FEEDS)[name]
     return float(found.max() / np.median(found))
 
 
@@ -212,3 +212,31 @@ def test_what_loses_most_is_found_among_the_nodes_as_given(
     quantized = quantize_model(model_of(FUNCTIONS["SiLU"]), FEEDS, max_loss=1e-9)
     (prop,) = (one for one in quantized.metadata_props if one.key == quantizer.METADATA_KEY)
     assert [*json.loads(prop.value)["in_float"]] == ["Conv of 'y'"]
+
+
+def test_channels_are_taken_to_reach_farther_the_more_samples_differ() -> None:
+    always, mostly, seldom, largest = [1, 1, 1, 1], [1, 1, 2, 1], [0, 0, 0, 1], [64, 64, 32, 64]
+    peaks = np.array([always, mostly, seldom, [0, 0, 0, 0], largest], np.float32).T
+    assert expected_reaches(peaks).tolist() == [1, 4, 64, 64, 64]
+    assert expected_reaches(peaks * np.float32(1e-38)).tolist() == pytest.approx(
+        (expected_reaches(peaks) * 1e-38).tolist()
+    )
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_a_channel_that_few_samples_wake_is_raised_less_than_one_that_is_small_in_all(
+    count: int,
+) -> None:
+    model = standard(
+        parse(
+            "(float[1,3,4,4] x) => (float[1,3,4,4] y) "
+            "{ v = Conv<group=3>(x, w0) r = Relu(v) y = Conv<group=3>(r, w1) }",
+            w0=np.ones((3, 1, 1, 1), np.float32),
+            w1=np.ones((3, 1, 1, 1), np.float32),
+        )
+    )
+    magnitudes = np.array([[100, 1, 1], *[[100, 1, 0.01]] * count], np.float32)
+    feeds = [{"x": np.tile(m.reshape(1, 3, 1, 1), (1, 1, 4, 4))} for m in magnitudes]
+    after = equalize_scheme(find_scheme(model), partial(channel_reaches, samples=feeds))
+    factors = numpy_helper.to_array(after.constants[after.layers["v"].weight])
+    assert factors.ravel().tolist() == [1, 64, 1]

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from furiosa_ep.quantization.accuracy.smoothing import smooth, smoothed_axes
-from furiosa_ep.quantization.accuracy.statistics import channel_maxima
+from furiosa_ep.quantization.accuracy.statistics import channel_reaches
 from tests.quantization.optimizing import normal, parse, positive, run, standard
 
 Array = npt.NDArray[Any]
@@ -67,7 +67,7 @@ def feeds() -> list[dict[str, Array]]:
 
 def smoothed(model: onnx.ModelProto, strength: float = 0.5) -> onnx.ModelProto:
     data = model.SerializeToString(deterministic=True)
-    after = smooth(model, channel_maxima(model, smoothed_axes(model), feeds()), strength)
+    after = smooth(model, channel_reaches(model, smoothed_axes(model), feeds()), strength)
     assert model.SerializeToString(deterministic=True) == data, "the given model has changed"
     onnx.checker.check_model(after, full_check=True)
     for feed in feeds():
@@ -76,8 +76,8 @@ def smoothed(model: onnx.ModelProto, strength: float = 0.5) -> onnx.ModelProto:
 
 
 def spread(model: onnx.ModelProto) -> dict[str, float]:
-    maxima = channel_maxima(model, smoothed_axes(model), feeds())
-    return {name: float(one.max() / np.median(one)) for name, one in maxima.items()}
+    reaches = channel_reaches(model, smoothed_axes(model), feeds())
+    return {name: float(one.max() / np.median(one)) for name, one in reaches.items()}
 
 
 @pytest.mark.parametrize("case", NETWORKS)
