@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from furiosa_ep import devices
     from furiosa_ep.device_emulator.library import LibraryError
+    from furiosa_ep.estimation import Estimate, EstimateError, estimate
     from furiosa_ep.explanation import explain
     from furiosa_ep.options import OptionError, Options
     from furiosa_ep.program.files import get_include
@@ -33,12 +34,15 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Estimate",
+    "EstimateError",
     "LibraryError",
     "OptionError",
     "Options",
     "RegistrationError",
     "__version__",
     "devices",
+    "estimate",
     "explain",
     "get_ep_name",
     "get_ep_names",
@@ -50,10 +54,13 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Estimate": "furiosa_ep.estimation",
+    "EstimateError": "furiosa_ep.estimation",
     "LibraryError": "furiosa_ep.device_emulator.library",
     "OptionError": "furiosa_ep.options",
     "Options": "furiosa_ep.options",
     "RegistrationError": "furiosa_ep.provider.registration",
+    "estimate": "furiosa_ep.estimation",
     "explain": "furiosa_ep.explanation",
     "get_ep_name": "furiosa_ep.provider.registration",
     "get_ep_names": "furiosa_ep.provider.registration",

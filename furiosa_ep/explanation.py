@@ -25,12 +25,25 @@ def explain(
     Raises:
         Exception: what ONNX Runtime raises for a model that it does not take.
     """
+    with collected_reports(decide_only=True) as reports:
+        decide(model, options)
+    # Functions before they are inlined come first; a graph of constants does not come at all.
+    return reports[-1] if reports else Report((), ())
+
+
+def decide(
+    model: str | Path | bytes | onnx.ModelProto, options: Mapping[str, str] | None = None
+) -> None:
+    """Let ONNX Runtime load a model and show it to the provider, which decides what it takes.
+
+    For those who collect what it decides (`collected_reports`).
+
+    Raises:
+        Exception: what ONNX Runtime raises for a model that it does not take.
+    """
     register()
     own = {**(options or {}), "summary": "off"}
     if isinstance(model, onnx.ModelProto):
         model = model.SerializeToString()
     source = model if isinstance(model, bytes) else os.fspath(model)
-    with collected_reports(decide_only=True) as reports:
-        ort.InferenceSession(source, providers=[(EP_NAME, own), "CPUExecutionProvider"])
-    # Functions before they are inlined come first; a graph of constants does not come at all.
-    return reports[-1] if reports else Report((), ())
+    ort.InferenceSession(source, providers=[(EP_NAME, own), "CPUExecutionProvider"])

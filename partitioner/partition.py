@@ -64,10 +64,15 @@ class Options(Protocol):
         """Operators that stay on the CPU: "Conv", with a domain "com.microsoft:QLinearAdd"."""
 
 
+Visit = Callable[[Graph, Report, Scope], None]
+"""Sees a graph, whose constants may be gone afterwards, with what was decided."""
+
+
 class _Collector:
-    def __init__(self, decide_only: bool) -> None:
+    def __init__(self, decide_only: bool, visit: Visit | None) -> None:
         self.reports: list[Report] = []
         self.decide_only = decide_only
+        self.visit = visit
 
 
 _collector: contextvars.ContextVar[_Collector | None] = contextvars.ContextVar(
@@ -76,12 +81,15 @@ _collector: contextvars.ContextVar[_Collector | None] = contextvars.ContextVar(
 
 
 @contextlib.contextmanager
-def collected_reports(*, decide_only: bool = False) -> Iterator[list[Report]]:
+def collected_reports(
+    *, decide_only: bool = False, visit: Visit | None = None
+) -> Iterator[list[Report]]:
     """Collects the reports that `partition_model` makes in this context, one per graph.
 
-    With `decide_only` it returns reports without partitions, so that nothing is compiled.
+    With `decide_only` it returns reports without partitions, so that nothing is compiled. `visit`
+    is called with each of them; it must not raise.
     """
-    collector = _Collector(decide_only)
+    collector = _Collector(decide_only, visit)
     token = _collector.set(collector)
     try:
         yield collector.reports
@@ -104,8 +112,9 @@ def partition_model(
     `trial` as for `partition_graph`.
     """
     plugins = registry()
+    graph, scope = Graph.from_bytes(model), scope or Scope()
     report = partition_graph(
-        Graph.from_bytes(model),
+        graph,
         plugins,
         claim=options.claim,
         disabled=options.disabled_ops,
@@ -117,6 +126,8 @@ def partition_model(
     if collector is None:
         return report
     collector.reports.append(report)
+    if collector.visit is not None:
+        collector.visit(graph, report, scope)
     return Report(report.units, ()) if collector.decide_only else report
 
 

@@ -23,6 +23,11 @@ class Fixed(NamedTuple):
     """Inputs that are for one sample in the model, with the shapes for the batch."""
 
 
+def is_open(model: onnx.ModelProto) -> bool:
+    """Whether the shape of an input is not fixed."""
+    return any(not isinstance(dim, int) for one in _inputs(model).values() for dim in _dims(one))
+
+
 def fix_shapes(model: onnx.ModelProto, batch: int | None, shapes: Shapes) -> Fixed:
     """Give a shape to every input of a model, which is changed.
 

@@ -1,0 +1,56 @@
+"""How near a model is to those that the models of time were fitted to."""
+
+from collections.abc import Iterable, Sequence
+
+from furiosa_ep.device_emulator.target import Target
+from furiosa_ep.estimation.figures import Bound, Confidence, Layer, Run
+from furiosa_ep.estimation.placement import Placement
+from furiosa_ep.partitioner.environment import BUILT_IN
+
+_FITTED_OPS = frozenset({"Conv", "Copy", "Add", "MaxPool", "AveragePool", "GlobalAveragePool"})
+_MOST_FITTED = frozenset({"ResizeNearest", "Mul", "Softmax", "Fill"})
+HIGH_SHARE = 0.9
+"""The part of the NPU's time that high confidence takes in operators of the published models."""
+MEDIUM_SHARE = 0.6
+SMALLEST_MACS, LARGEST_MACS = 0.1e9, 300e9
+"""The multiplications of the published models, for an inference of the batch."""
+
+
+def confidence(
+    placement: Placement, target: Target, layers: Sequence[Layer], runs: Iterable[Run]
+) -> dict[str, Confidence]:
+    """The class of each figure; the weakest thing that it depends on decides."""
+    npu = _npu(target, layers, runs)
+    whole = _weaker(npu, Confidence.MEDIUM)
+    if placement.host:
+        whole = Confidence.LOW
+    return {
+        "npu_latency_ms": npu,
+        "npu_throughput_per_s": npu,
+        "utilization": npu,
+        "latency_ms": whole,
+        "throughput_per_s": whole,
+        "energy": Confidence.LOW,
+        "memory": Confidence.MEDIUM if npu is not Confidence.LOW else Confidence.LOW,
+        "layers": _weaker(npu, Confidence.MEDIUM),
+    }
+
+
+def _npu(target: Target, layers: Sequence[Layer], runs: Iterable[Run]) -> Confidence:
+    if target.owner not in ("", BUILT_IN):
+        return Confidence.LOW
+    own = [layer for layer in layers if layer.bound not in (Bound.HOST, Bound.IO)]
+    total = sum(layer.ms for layer in own)
+    if not total:
+        return Confidence.LOW
+    share = sum(layer.ms for layer in own if layer.op in _FITTED_OPS | _MOST_FITTED) / total
+    macs = sum(layer.macs for layer in own)
+    usual = SMALLEST_MACS <= macs <= LARGEST_MACS and len(list(runs)) == 1
+    if share >= HIGH_SHARE and usual:
+        return Confidence.HIGH
+    return Confidence.MEDIUM if share >= MEDIUM_SHARE else Confidence.LOW
+
+
+def _weaker(one: Confidence, other: Confidence) -> Confidence:
+    order = list(Confidence)
+    return max(one, other, key=order.index)
