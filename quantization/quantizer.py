@@ -35,10 +35,11 @@ from furiosa_ep.quantization.parameters import (
 from furiosa_ep.quantization.prepare import prepare_model, prepare_trained
 from furiosa_ep.quantization.presets import Preset, find_preset
 from furiosa_ep.quantization.ranges import Range, check_ranges
-from furiosa_ep.quantization.samples import CalibrationData, Samples
+from furiosa_ep.quantization.samples import CalibrationData, Feed, Samples
 from furiosa_ep.quantization.scheme import Scheme
 from furiosa_ep.quantization.search import (
     OutputLoss,
+    Part,
     Quantization,
     best_preset,
     costly_units,
@@ -113,13 +114,14 @@ def quantize_scheme(
 ) -> onnx.ModelProto:
     """`quantize_model` for a scheme. Ranges that nothing needs are left out of account."""
     samples = Samples(data, scheme.model.graph.input)
-    loss = OutputLoss(scheme.model, samples) if preset.search or max_loss is not None else None
     facts: dict[str, Any] = {}
-    if preset.search and loss is not None:
+    if preset.search:
+        unseen, others = OutputLoss(scheme.model, Part(samples, True)), Part(samples, False)
         preset, tried = best_preset(
-            preset, lambda one: loss(_quantization(scheme, samples, one, given).model())
+            preset, lambda one: unseen(_quantization(scheme, others, one, given).model())
         )
         facts["tried"] = dict(tried)
+    loss = OutputLoss(scheme.model, samples) if preset.search or max_loss is not None else None
     quantization = _quantization(scheme, samples, preset, given)
     if max_loss is not None and loss is not None and loss(quantization.model()) > max_loss:
         costly = costly_units(quantization, loss, max_loss)
@@ -136,7 +138,9 @@ def quantize_scheme(
     return quantized
 
 
-def _quantization(scheme: Scheme, samples: Samples, preset: Preset, given: Given) -> Quantization:
+def _quantization(
+    scheme: Scheme, samples: Iterable[Feed], preset: Preset, given: Given
+) -> Quantization:
     noted = borders(scheme.model)
     found = {
         **given.ranges,
@@ -211,7 +215,7 @@ def _describe(
 
 
 def _with_alike_channels(
-    scheme: Scheme, values: Sequence[str], samples: Samples, preset: Preset
+    scheme: Scheme, values: Sequence[str], samples: Iterable[Feed], preset: Preset
 ) -> Scheme:
     """The scheme for a model of the same function whose channels are easier to quantize."""
     model = scheme.model
@@ -225,7 +229,7 @@ def _with_alike_channels(
     return scheme
 
 
-def _limits(scheme: Scheme, values: Sequence[str], samples: Samples) -> dict[str, Range]:
+def _limits(scheme: Scheme, values: Sequence[str], samples: Iterable[Feed]) -> dict[str, Range]:
     """The ranges beyond which numbers make no difference to what reads them."""
     if saturating_units(scheme).keys().isdisjoint(values):
         return {}

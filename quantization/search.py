@@ -22,6 +22,11 @@ SAMPLES = 32
 """So many calibration samples are run to measure a loss."""
 SAMPLES_OF_UNITS = 4
 """So many to measure that of each unit alone."""
+HOLD_BACK = 4
+"""Presets are compared on every so many-th sample, and calibrated on the others meanwhile."""
+CLEAR = 0.6
+"""Another preset has to lose less than this part: samples that were held back are few, and hardly
+tell what is lost on rare ones."""
 PARTS = 8
 """Every so many-th unit is left in float before all others are measured again."""
 CALIBRATORS = ("percentile", "sqnr", "entropy", "extremes")
@@ -87,23 +92,36 @@ def best_preset(
 ) -> tuple[Preset, Sequence[tuple[str, float]]]:
     """The preset that loses least, and what was tried: first all calibrators, then the methods.
 
-    A method that does not help is left out.
+    A method that does harm is left out. What is not clearly better than `start` is not taken.
     """
     best, least = start, loss(start)
     tried = [("default", least)]
     for calibrator in CALIBRATORS:
         found = loss(replace(start, calibration=calibrator))
         tried.append((f"calibration={calibrator}", found))
-        if found < least:
+        if found < min(least, CLEAR * tried[0][1]):
             best, least = replace(start, calibration=calibrator), found
     for method in METHODS:
         found = loss(replace(best, **{method: False}))  # type: ignore[arg-type]
         tried.append((f"{method}=False", found))
-        if found < least:
+        if found < CLEAR * least:
             best, least = replace(best, **{method: False}), found  # type: ignore[arg-type]
     for change, found in tried:
         _log.info("%s: loss %.3g", change, found)
     return best, tried
+
+
+@dataclass(frozen=True)
+class Part:
+    """The samples that are held back to compare presets on, or all others."""
+
+    samples: Iterable[Feed]
+    held_back: bool
+
+    def __iter__(self) -> Iterator[Feed]:
+        for number, feed in enumerate(self.samples):
+            if (number % HOLD_BACK == 1) == self.held_back:
+                yield feed
 
 
 def costly_units(quantization: Quantization, loss: OutputLoss, most: float) -> list[Unit]:

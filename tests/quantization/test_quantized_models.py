@@ -102,3 +102,11 @@ def test_hard_case_loses_far_less_than_with_min_max(name: str) -> None:
         assert loss(task, own) < loss(task, plain) / 10
     else:  # our min-max gives boxes and scores a range each as well
         assert loss(task, own) < 0.01
+
+
+@needs_shared
+def test_the_best_preset_is_hardly_worse_than_the_default_one_on_other_samples() -> None:
+    task = TRAINED["VWW MobileNet"]
+    samples = list(task.calibration())
+    best, default = (quantize_model(task.model(), samples, name) for name in ("best", "default"))
+    assert loss(task, best) < loss(task, default) * 1.1
