@@ -19,11 +19,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "graph": {"program"},
     "program": set(),
     "options": set(),
+    "page": set(),
     "kernels": GROUND,
     "device_emulator": GROUND | {"kernels"},
     "partitioner": GROUND | {"kernels", "device_emulator", "options"},
     "compiler": BELOW_COMPILER | {"options"},
-    "quantization": {"graph", "partitioner", "kernels"},
+    "quantization": {"graph", "partitioner", "kernels", "page"},
     "provider": BELOW_COMPILER | {"compiler", "options"},
 }
 """What each component may import besides itself. Components that are not named here stand at the

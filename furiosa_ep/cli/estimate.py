@@ -2,6 +2,7 @@
 
   furiosa estimate model.onnx --target warboy-2pe
   furiosa estimate model.onnx --batch 8 --workers 4 --devices 2
+  furiosa estimate model.onnx --memory-report report.html
 
 A float model is estimated as if it were quantized whole. Nothing is run, and no device is needed.
 """
@@ -44,6 +45,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_shape_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON (docs/estimate.md)")
     parser.add_argument("--layers", action="store_true", help="show all layers in their order")
+    parser.add_argument(
+        "--memory-report",
+        type=Path,
+        metavar="FILE.html",
+        help="write a page that shows what lies where in SRAM when",
+    )
     add_provider_options(parser)
 
 
@@ -66,6 +73,12 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     except EstimateError as error:
         raise CommandError(f"{arguments.model}: {error}") from error
+    if arguments.memory_report is not None:
+        page = found.memory_report(arguments.model.name)
+        try:
+            arguments.memory_report.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise CommandError(f"cannot write {arguments.memory_report}: {error}") from error
     print(
         found.to_json() if arguments.json else found.table(layers=None if arguments.layers else 10)
     )

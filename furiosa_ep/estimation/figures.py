@@ -143,3 +143,9 @@ class Estimate:
         from furiosa_ep.estimation.table import table
 
         return table(self, layers)
+
+    def memory_report(self, title: str = "") -> str:
+        """A page that stands alone (HTML): what lies where in SRAM when, and what is computed."""
+        from furiosa_ep.estimation.memory import page_of
+
+        return page_of(self, title)

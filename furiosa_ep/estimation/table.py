@@ -36,14 +36,12 @@ def _figures(one: Estimate) -> Iterable[str]:
     energy = f"{one.energy.least_mj:.1f} to {one.energy.most_mj:.1f} mJ"
     yield _row("energy", energy, sure["energy"])
     memory = one.memory
-    instructions = (
-        f"instructions {_size(memory.instructions)} of {_size(memory.instructions_limit)}"
-    )
+    instructions = f"instructions {size(memory.instructions)} of {size(memory.instructions_limit)}"
     if memory.instructions > memory.instructions_limit:
         instructions += ", loaded in parts"
     yield (
-        f"memory       DRAM {_size(memory.dram)} of {_size(memory.dram_limit)}, "
-        f"SRAM {_size(memory.sram_peak)} of {_size(memory.sram_limit)}, {instructions}"
+        f"memory       DRAM {size(memory.dram)} of {size(memory.dram_limit)}, "
+        f"SRAM {size(memory.sram_peak)} of {size(memory.sram_limit)}, {instructions}"
     )
 
 
@@ -79,7 +77,7 @@ def _layers(one: Estimate, most: int | None) -> Iterable[str]:
             f"{layer.ms / one.latency_ms:6.1%}  "
             f"{_count(layer.macs) if layer.macs else '':>7}  "
             f"{'' if beside else f'{layer.utilization:.1%}':>6}  "
-            f"{_size(layer.dram_bytes) if layer.dram_bytes else '':>9}  {layer.bound}"
+            f"{size(layer.dram_bytes) if layer.dram_bytes else '':>9}  {layer.bound}"
         ).rstrip()
 
 
@@ -95,7 +93,8 @@ def _count(number: float) -> str:
     return f"{number:.3g}T"
 
 
-def _size(count: float) -> str:
+def size(count: float) -> str:
+    """A number of bytes for people."""
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.3g} {unit}" if unit == "B" else f"{count:.1f} {unit}"

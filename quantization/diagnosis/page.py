@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator
 from html import escape
-from importlib.resources import files
 
+from furiosa_ep.page import document, resource
 from furiosa_ep.quantization.diagnosis.causes import Cause
 from furiosa_ep.quantization.diagnosis.measures import LIMIT
 from furiosa_ep.quantization.diagnosis.report import (
@@ -47,26 +47,18 @@ def page_of(diagnosis: Diagnosis, title: str) -> str:
     """The page; whatever it shows of the models is escaped."""
     ranked = diagnosis.worst()
     numbers = {id(layer): number for number, layer in enumerate(diagnosis.layers)}
-    title = escape(title or "Quantization")
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>{title}: diagnosis</title>
-<style>
-{_resource("page.css")}</style>
-</head>
-<body>
-<header>
-<p class="kind">Quantization diagnosis</p>
-<h1>{title}</h1>
-<p class="about">{_about(diagnosis)}</p>
-</header>
-<main>
-<section class="tiles" aria-label="Outputs">
+    return document(
+        "Quantization diagnosis",
+        title or "Quantization",
+        _about(diagnosis),
+        _main(diagnosis, ranked, numbers),
+        styles=resource(__package__, "page.css"),
+        script=resource(__package__, "page.js"),
+    )
+
+
+def _main(diagnosis: Diagnosis, ranked: tuple[LayerDiagnosis, ...], numbers: dict[int, int]) -> str:
+    return f"""<section class="tiles" aria-label="Outputs">
 {_joined(_tiles(diagnosis, ranked, numbers))}
 </section>
 <section class="along">
@@ -86,17 +78,7 @@ nothing by themselves have none.</p>
 {_joined(_detail(layer, number, diagnosis) for number, layer in enumerate(diagnosis.layers))}
 </section>
 </div>
-{_unpaired(diagnosis)}
-</main>
-<script>
-{_resource("page.js")}</script>
-</body>
-</html>
-"""
-
-
-def _resource(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+{_unpaired(diagnosis)}"""
 
 
 def _joined(parts: Iterator[str]) -> str:

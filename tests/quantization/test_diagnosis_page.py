@@ -1,50 +1,24 @@
 """The page of a diagnosis, in a browser."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from furiosa_ep.quantization.diagnosis import Diagnosis, diagnose
+from tests.browser import needs_browser, shown
 
 from .test_diagnosis import conv_model, quantized, samples
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-ARGUMENTS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update --enable-logging=stderr"
-)
 NAME = "<script>alert('{}')</script>"
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs chromium")
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
 def found() -> Diagnosis:
     model = conv_model(names=NAME)
     return diagnose(model, quantized(model, r1=30), samples(2))
-
-
-def shown(page: str, folder: Path) -> tuple[str, list[str]]:
-    """The document after its scripts ran, and what they have said on the console."""
-    path = folder / "page.html"
-    path.write_text(page, encoding="utf-8")
-    done = subprocess.run(
-        [
-            str(BROWSER),
-            *ARGUMENTS.split(),
-            f"--user-data-dir={folder / 'profile'}",
-            "--dump-dom",
-            path.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
 def test_scripts_run_without_a_word(found: Diagnosis, tmp_path: Path) -> None:
