@@ -1,5 +1,6 @@
 """The provider options: what a session can ask of FuriosaProvider (docs/options.md)."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,13 @@ class Options:
     """Which supported partitions to take: `profitable` (those that hold more than data movement and
     one elementwise operator), `all`, or what a plugin offers by another name."""
 
+    device: str = ""
+    """The device that the session holds for this process alone, such as `npu0pe0` or `warboy(2)*1`;
+    without one it shares a device with other processes."""
+
+    device_wait: float = 0.0
+    """For how many seconds to wait for a device that other processes hold."""
+
     disabled_ops: frozenset[str] = frozenset()
     """Operator types that stay on the CPU, `Conv` or `com.microsoft:QGemm`."""
 
@@ -31,12 +39,16 @@ class Options:
     """How many Programs, one per combination of input shapes, each partition with symbolic dims
     keeps; the least recently used one goes first."""
 
+    run_timeout: float = 10.0
+    """Seconds after which a run ends on a device that hangs; nothing else is timed."""
+
     summary: str = "warning"
     """The log level of the one line that says what was claimed: `warning` (shown by default),
     `info` or `off`."""
 
     target: str = "warboy"
-    """The device that is compiled for: `warboy`, `warboy-2pe`, or what a plugin adds."""
+    """The kind of device that is compiled for: `warboy`, `warboy-2pe`, or what a plugin adds. It
+    follows the device where it is not given."""
 
     @classmethod
     def parse(cls, values: Mapping[str, str]) -> "Options":
@@ -59,6 +71,8 @@ class Options:
             parsed[key] = parser(key, value.strip())
         return cls(**parsed)
 
+
+_MOST_SECONDS = 1e6
 
 _READ_BY_ONNXRUNTIME = frozenset({"device_id"})
 """Keys that ONNX Runtime acts on itself and hands over all the same."""
@@ -88,6 +102,27 @@ def _integer(least: int, most: int) -> Callable[[str, str], int]:
     return parse
 
 
+def _seconds(least: float, *, inclusive: bool) -> Callable[[str, str], float]:
+    def parse(key: str, value: str) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not (seconds >= least if inclusive else seconds > least) or seconds > _MOST_SECONDS:
+            above = "from" if inclusive else "above"
+            expected = f"a number of seconds {above} {least:g}, up to {_MOST_SECONDS:g}"
+            raise _refused(key, value, expected)
+        return seconds
+
+    return parse
+
+
+def _device(key: str, value: str) -> str:
+    if not value:
+        raise _refused(key, value, "a device, like npu0pe0 or warboy(2)*1")
+    return value
+
+
 def _operators(key: str, value: str) -> frozenset[str]:
     names = [name.strip() for name in value.split(",") if name.strip()]
     for name in names:
@@ -102,9 +137,12 @@ def _refused(key: str, value: str, expected: str) -> OptionError:
 
 _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "claim": _name,
+    "device": _device,
+    "device_wait": _seconds(0, inclusive=True),
     "disabled_ops": _operators,
     "program_cache_size": _integer(1, 1_000_000),
     "python_kernels": _one_of("decline", "allow"),
+    "run_timeout": _seconds(0, inclusive=False),
     "summary": _one_of("warning", "info", "off"),
     "target": _name,
 }

@@ -1,8 +1,6 @@
 """The cards of the emulated host, as the environment describes them."""
 
 import os
-import tomllib
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -53,6 +51,8 @@ class Card:
     @property
     def uuid(self) -> str:
         """Made from the serial number."""
+        import uuid
+
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"furiosa-ep:{self.serial}")).upper()
 
     @property
@@ -110,6 +110,8 @@ def configured_cards() -> tuple[Card, ...]:
 
 
 def _read_file(path: Path) -> tuple[Card, ...]:
+    import tomllib
+
     try:
         with path.open("rb") as file:
             found = tomllib.load(file)

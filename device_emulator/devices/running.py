@@ -1,6 +1,5 @@
 """Running Programs on devices that are held."""
 
-import asyncio
 import ctypes
 import weakref
 from collections.abc import Sequence
@@ -87,6 +86,8 @@ class OpenDevice:
         timeout: float = DEFAULT_TIMEOUT,
     ) -> list[npt.NDArray[Any]]:
         """As run_sync, on another thread while this one goes on."""
+        import asyncio  # which takes its time
+
         copies = [np.array(one) for one in inputs]
         return await asyncio.to_thread(self.run_sync, program, copies, timeout)
 

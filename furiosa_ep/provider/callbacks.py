@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from furiosa_ep.partitioner.schema import Schema
     from furiosa_ep.provider.operator_callbacks import OperatorCallbacks
 
-COMPILER_VERSION = 4
+COMPILER_VERSION = 5
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ class Settings(ctypes.Structure):
         ("program_cache_size", ctypes.c_uint64),
         ("summary_severity", ctypes.c_int32),
         ("reserved", ctypes.c_int32),
+        ("run_timeout", ctypes.c_double),
+        ("device", ctypes.c_void_p),
     ]
 
 
@@ -44,6 +46,8 @@ _Open = ctypes.CFUNCTYPE(
     ctypes.c_int32,
     _Strings,
     _Strings,
+    ctypes.c_uint64,
+    ctypes.POINTER(ctypes.c_uint32),
     ctypes.c_uint64,
     ctypes.POINTER(Settings),
     _HandlePointer,
@@ -188,14 +192,27 @@ class CompilerCallbacks:
         self._send(reply, partition.program_head(shapes, allocate))
 
     def _open(
-        self, keys: Any, values: Any, count: int, settings: Any, session: Any, reply: int
+        self,
+        keys: Any,
+        values: Any,
+        count: int,
+        cards: Any,
+        card_count: int,
+        settings: Any,
+        session: Any,
+        reply: int,
     ) -> None:
-        options = Options.parse(
-            {keys[index].decode(): values[index].decode() for index in range(count)}
-        )
+        from furiosa_ep.provider.session_device import hold_device
+
+        given = {keys[index].decode(): values[index].decode() for index in range(count)}
+        options = Options.parse(given)
+        _check_offered(options)
+        options, device = hold_device(options, cards[:card_count], target_given="target" in given)
         scope = _scope(options)
         settings[0].program_cache_size = options.program_cache_size
         settings[0].summary_severity = _SEVERITIES[options.summary]
+        settings[0].run_timeout = options.run_timeout
+        settings[0].device = device.detach()
         session[0] = handle = next(self._handles)
         self._sessions[handle] = options, scope
 
@@ -270,13 +287,19 @@ def plugin_schemas() -> "Mapping[str, Schema]":
 
 
 def _scope(options: Options) -> "Scope":
-    """What a session with these options makes of the plugins.
+    """What a session with these options makes of the plugins."""
+    from furiosa_ep.partitioner.registry import Scope
+
+    return Scope(options.target, options.python_kernels == "allow")
+
+
+def _check_offered(options: Options) -> None:
+    """Look up what options name.
 
     Raises:
-        OptionError: where an option names what no plugin offers.
+        OptionError: where no plugin offers it.
     """
     from furiosa_ep.partitioner.plugins import registry
-    from furiosa_ep.partitioner.registry import Scope
 
     for key, value, default, hook in (
         ("claim", options.claim, Options.claim, "furiosa_selections"),
@@ -290,7 +313,6 @@ def _scope(options: Options) -> "Scope":
                 f"option {key!r}={value!r}: expected one of {', '.join(offered)} "
                 f"(docs/options.md#{key})"
             )
-    return Scope(options.target, options.python_kernels == "allow")
 
 
 def _by_input(shapes: Any, count: int) -> list[tuple[int, ...]]:

@@ -5,6 +5,7 @@ import ctypes
 from functools import cache
 
 from furiosa_ep import __version__
+from furiosa_ep.device_emulator.devices.native import configure
 from furiosa_ep.device_emulator.library import LibraryError, library_path, load_library
 from furiosa_ep.provider.callbacks import CompilerCallbacks
 
@@ -17,6 +18,7 @@ def install_compiler() -> CompilerCallbacks:
 
     Raises:
         LibraryError: where the native library is missing or of another version.
+        DeviceError: where the environment describes no devices, or they cannot be used.
     """
     library = load_library()
     found = library.furiosa_version().decode()
@@ -25,6 +27,7 @@ def install_compiler() -> CompilerCallbacks:
             f"{library_path()} is of furiosa-ep {found}, the Python package is {__version__}: "
             "install furiosa-ep again, or unset FURIOSA_EP_LIBRARY"
         )
+    configure()  # ONNX Runtime lists the devices as soon as it is registered
     set_compiler = library.furiosa_set_compiler
     set_compiler.argtypes = [ctypes.c_void_p]
     set_compiler.restype = ctypes.c_int32

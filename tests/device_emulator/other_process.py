@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from types import TracebackType
 from typing import Self
 
@@ -36,6 +37,12 @@ class OtherProcess:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
+    def release_after(self, seconds: float) -> None:
+        """Lets it end in a while."""
+        stream = self._process.stdin
+        assert stream is not None
+        threading.Timer(seconds, stream.close).start()
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
@@ -49,7 +56,9 @@ class OtherProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.communicate()
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            self._process.stdin.close()
+        self._process.wait()
 
 
 def holder(spec: str | None = None, *, shared: bool = False) -> OtherProcess:

@@ -45,6 +45,12 @@ def test_values() -> None:
         ("program_cache_size", "²", "an integer from 1 to 1000000"),
         ("disabled_ops", "Conv Add", "operator types separated by commas, like Conv,Softmax"),
         ("summary", "debug", "one of warning, info, off"),
+        ("device", "", "a device, like npu0pe0 or warboy(2)*1"),
+        ("device_wait", "-1", "a number of seconds from 0, up to 1e+06"),
+        ("device_wait", "soon", "a number of seconds from 0, up to 1e+06"),
+        ("device_wait", "nan", "a number of seconds from 0, up to 1e+06"),
+        ("device_wait", "inf", "a number of seconds from 0, up to 1e+06"),
+        ("run_timeout", "0", "a number of seconds above 0, up to 1e+06"),
     ],
 )
 def test_a_refused_value_is_named_with_what_is_allowed(key: str, value: str, allowed: str) -> None:
@@ -54,8 +60,8 @@ def test_a_refused_value_is_named_with_what_is_allowed(key: str, value: str, all
 
 
 def test_an_unknown_key_is_named_with_all_that_exist() -> None:
-    with pytest.raises(OptionError, match="'device'='npu0'") as raised:
-        Options.parse({"device": "npu0"})
+    with pytest.raises(OptionError, match="'devices'='npu0'") as raised:
+        Options.parse({"devices": "npu0"})
     for field in dataclasses.fields(Options):
         assert field.name in str(raised.value)
 
@@ -68,5 +74,6 @@ def test_each_option_is_documented_with_its_default() -> None:
             rf"^\| \[`{name}`\]\(#{name}\) \| .* \| (.*?) \| .* \|$", text, re.MULTILINE
         )
         assert row is not None, name
-        assert row[1] == (f"`{field.default}`" if field.default else "none")
+        none = field.default in ("", frozenset())
+        assert row[1] == ("none" if none else f"`{field.default}`")
         assert f"\n## {name}\n" in text

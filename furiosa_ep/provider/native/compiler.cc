@@ -9,6 +9,7 @@
 #include <optional>
 #include <thread>
 
+#include "device_emulator/native/devices/device_handle.h"
 #include "furiosa_ep/provider/native/shared_by_content.h"
 #include "kernels/native/isa.h"
 
@@ -73,7 +74,8 @@ namespace compiler {
 bool installed() { return current.load() != nullptr; }
 
 CompilerHandle open(std::span<const std::pair<std::string, std::string>> options,
-                    FuriosaSettings& settings) {
+                    std::span<const uint32_t> cards, FuriosaSettings& settings,
+                    std::shared_ptr<Device>& device) {
   std::vector<const char*> keys;
   std::vector<const char*> values;
   for (const auto& [key, value] : options) {
@@ -83,10 +85,14 @@ CompilerHandle open(std::span<const std::pair<std::string, std::string>> options
   FuriosaReply reply;
   uint64_t session = 0;
   const Call call;
-  const int32_t result =
-      call->open(keys.data(), values.data(), keys.size(), &settings, &session, &reply);
+  const int32_t result = call->open(keys.data(), values.data(), keys.size(), cards.data(),
+                                    cards.size(), &settings, &session, &reply);
   CompilerHandle handle(session);
+  const std::unique_ptr<furiosa_device> held(static_cast<furiosa_device*>(settings.device));
+  settings.device = nullptr;
   check(result, reply, "read the options");
+  if (held == nullptr) throw Error("the compiler gave no device");
+  device = held->device;
   return handle;
 }
 

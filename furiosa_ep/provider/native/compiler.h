@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "device_emulator/native/content_hash.h"
+#include "device_emulator/native/devices/device.h"
 #include "device_emulator/native/executor.h"
 #include "furiosa_ep/provider/native/compiler_callbacks.h"
 
@@ -69,7 +70,8 @@ namespace compiler {
 bool installed();
 
 CompilerHandle open(std::span<const std::pair<std::string, std::string>> options,
-                    FuriosaSettings& settings);
+                    std::span<const uint32_t> cards, FuriosaSettings& settings,
+                    std::shared_ptr<Device>& device);
 PartitionPlan partition(const CompilerHandle& session, const std::string& model, size_t node_count);
 // `source` stands for all that the result depends on: what sessions of the process have in use for
 // equal ones is shared.

@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-#define FURIOSA_COMPILER_VERSION 4
+#define FURIOSA_COMPILER_VERSION 5
 
 // Takes what a callback has to say; valid until the callback returns. Bytes are used before
 // furiosa_reply_bytes returns, which is 0, or not 0 where they were refused: the callback then
@@ -90,6 +90,8 @@ typedef struct FuriosaSettings {
   uint64_t program_cache_size;
   int32_t summary_severity;  // of ONNX Runtime's log; negative: do not log
   int32_t reserved;
+  double run_timeout;  // seconds after which a run that hangs ends
+  void* device;        // a furiosa_device, which the provider closes
 } FuriosaSettings;
 
 // Handles are chosen by the compiler and are not 0. A callback that returns nonzero has failed and
@@ -97,9 +99,11 @@ typedef struct FuriosaSettings {
 typedef struct FuriosaCompiler {
   uint32_t version;  // FURIOSA_COMPILER_VERSION
   uint32_t reserved;
-  // A session begins: reads its options.
+  // A session begins: reads its options and holds its device. `cards` are those that ONNX Runtime
+  // has chosen.
   int32_t (*open)(const char* const* keys, const char* const* values, uint64_t count,
-                  FuriosaSettings* settings, uint64_t* session, FuriosaReply* reply);
+                  const uint32_t* cards, uint64_t card_count, FuriosaSettings* settings,
+                  uint64_t* session, FuriosaReply* reply);
   // Bytes: an int64 that tells apart sessions which compile equal partitions differently, then
   // int64 per partition its number of nodes and their indices. Text: the summary line.
   int32_t (*partition)(uint64_t session, const void* model, uint64_t size, FuriosaReply* reply);

@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "device_emulator/native/devices/device_error.h"
 #include "furiosa_ep/provider/native/model_writer.h"
 #include "kernels/native/isa.h"
 
@@ -67,6 +68,7 @@ thread_local std::weak_ptr<const Session> initializing;
 std::shared_ptr<const Session> initializing_session() { return initializing.lock(); }
 
 ExecutionProvider::ExecutionProvider(std::shared_ptr<const void> library, const Ort& ort,
+                                     std::span<const uint32_t> cards,
                                      const ort::SessionOptions* options, const ort::Logger* logger)
     : ort::Ep{},
       session_(new Session{std::move(library),
@@ -74,7 +76,8 @@ ExecutionProvider::ExecutionProvider(std::shared_ptr<const void> library, const 
                            logger,
                            std::max(std::thread::hardware_concurrency(), 1u),
                            CompilerHandle(),
-                           {}}) {
+                           {},
+                           nullptr}) {
   version = ort.version;
   GetName = [](const ort::Ep*) noexcept -> ort::CString { return kProviderName; };
   GetCapability = [](ort::Ep* self, const ort::Graph* graph,
@@ -110,13 +113,13 @@ ExecutionProvider::ExecutionProvider(std::shared_ptr<const void> library, const 
   };
   initializing = session_;
   try {
-    open(options);
+    open(cards, options);
   } catch (...) {
     failure_ = std::current_exception();
   }
 }
 
-void ExecutionProvider::open(const ort::SessionOptions* options) {
+void ExecutionProvider::open(std::span<const uint32_t> cards, const ort::SessionOptions* options) {
   const Ort& ort = session_->ort;
   const KeyValuePairs entries(ort, ort.get(ort::kGetSessionOptionsConfigEntries, options));
   std::vector<std::pair<std::string, std::string>> own;
@@ -139,7 +142,7 @@ void ExecutionProvider::open(const ort::SessionOptions* options) {
             "furiosa_ep and call furiosa_ep.register() before the session is created");
     return;
   }
-  session_->handle = compiler::open(own, session_->settings);
+  session_->handle = compiler::open(own, cards, session_->settings, session_->device);
 }
 
 void ExecutionProvider::get_capability(const ort::Graph* graph, ort::GraphSupportInfo* support) {
@@ -212,6 +215,8 @@ std::unique_ptr<FusedNode> ExecutionProvider::compile(const ort::Graph* graph,
     }
     return std::make_unique<FusedNode>(session_, name, describe(ort, inputs),
                                        describe(ort, outputs), *std::move(compiled));
+  } catch (const DeviceError&) {
+    throw;
   } catch (const std::exception& error) {
     throw Error("cannot compile partition " + name + ": " + error.what());
   }

@@ -20,11 +20,13 @@ std::shared_ptr<const Session> initializing_session();
 // FuriosaProvider in one session.
 class ExecutionProvider final : public ort::Ep {
  public:
+  // `cards` are those that ONNX Runtime has chosen.
   ExecutionProvider(std::shared_ptr<const void> library, const Ort& ort,
-                    const ort::SessionOptions* options, const ort::Logger* logger);
+                    std::span<const uint32_t> cards, const ort::SessionOptions* options,
+                    const ort::Logger* logger);
 
  private:
-  void open(const ort::SessionOptions* options);
+  void open(std::span<const uint32_t> cards, const ort::SessionOptions* options);
   void get_capability(const ort::Graph* graph, ort::GraphSupportInfo* support);
   PartitionPlan plan(const ort::Graph* graph, std::span<const ort::Node* const> nodes);
   void claim_one(std::span<const ort::Node* const> nodes, ort::GraphSupportInfo* support) const;

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <memory>
+#include <span>
 #include <utility>
+#include <vector>
 
+#include "device_emulator/native/devices/configuration.h"
 #include "furiosa_ep/include/furiosa_ep.h"
 #include "furiosa_ep/provider/native/custom_ops.h"
 #include "furiosa_ep/provider/native/execution_provider.h"
@@ -14,7 +17,6 @@ namespace {
 constexpr char kVendor[] = "FuriosaAI";
 
 constexpr uint32_t kPciVendor = 0x1ed2;  // FuriosaAI, Inc.
-constexpr uint32_t kVirtualDeviceId = 0;
 
 // One registration of the library. Its providers keep it, as sessions may outlive it.
 class Factory final : public ort::EpFactory, public std::enable_shared_from_this<Factory> {
@@ -30,12 +32,18 @@ class Factory final : public ort::EpFactory, public std::enable_shared_from_this
       auto& factory = static_cast<Factory&>(*self);
       return factory.ort_.guard([&] { *count = factory.list_devices(devices, capacity); });
     };
-    CreateEp = [](ort::EpFactory* self, const ort::HardwareDevice* const*,
-                  const ort::KeyValuePairs* const*, size_t, const ort::SessionOptions* options,
-                  const ort::Logger* logger, ort::Ep** ep) noexcept {
+    CreateEp = [](ort::EpFactory* self, const ort::HardwareDevice* const* devices,
+                  const ort::KeyValuePairs* const*, size_t count,
+                  const ort::SessionOptions* options, const ort::Logger* logger,
+                  ort::Ep** ep) noexcept {
       auto& factory = static_cast<Factory&>(*self);
       return factory.ort_.guard([&] {
-        *ep = new ExecutionProvider(factory.shared_from_this(), factory.ort_, options, logger);
+        std::vector<uint32_t> cards;
+        for (const ort::HardwareDevice* device : std::span(devices, count)) {
+          cards.push_back(factory.ort_.api[ort::kHardwareDeviceId](device));
+        }
+        *ep =
+            new ExecutionProvider(factory.shared_from_this(), factory.ort_, cards, options, logger);
       });
     };
     ReleaseEp = [](ort::EpFactory*, ort::Ep* ep) noexcept {
@@ -72,7 +80,7 @@ class Factory final : public ort::EpFactory, public std::enable_shared_from_this
   }
 
   ~Factory() {
-    if (device_ != nullptr) ort_.ep_api[ort::kReleaseHardwareDevice](device_);
+    for (ort::HardwareDevice* device : devices_) ort_.ep_api[ort::kReleaseHardwareDevice](device);
   }
 
   Factory(const Factory&) = delete;
@@ -82,23 +90,30 @@ class Factory final : public ort::EpFactory, public std::enable_shared_from_this
   std::shared_ptr<Factory> registration;
 
  private:
-  // There is no hardware to find, so the NPU is a virtual device.
+  // There is no hardware to find, so each card is a virtual device, as many as there is room for.
   size_t list_devices(ort::EpDevice** devices, size_t capacity) {
-    if (capacity == 0) return 0;
-    if (device_ == nullptr) {
+    const std::vector<Card>& cards = current_configuration()->cards;
+    const size_t count = std::min(capacity, cards.size());
+    for (size_t card = 0; card < count; ++card) {
       KeyValuePairs metadata(ort_);
       metadata.add("is_virtual", "1");
       metadata.add("Description", "FuriosaAI Warboy (emulated)");
+      for (const auto& [key, value] : cards[card].metadata) {
+        metadata.add(key.c_str(), value.c_str());
+      }
+      ort::HardwareDevice* device = nullptr;
       ort_.check(ort_.ep_api[ort::kCreateHardwareDevice](ort::HardwareType::kNpu, kPciVendor,
-                                                         kVirtualDeviceId, kVendor, metadata.get(),
-                                                         &device_));
+                                                         static_cast<uint32_t>(card), kVendor,
+                                                         metadata.get(), &device));
+      devices_.push_back(device);
+      ort_.check(
+          ort_.ep_api[ort::kCreateEpDevice](this, device, metadata.get(), nullptr, &devices[card]));
     }
-    ort_.check(ort_.ep_api[ort::kCreateEpDevice](this, device_, nullptr, nullptr, devices));
-    return 1;
+    return count;
   }
 
   const Ort ort_;
-  ort::HardwareDevice* device_ = nullptr;
+  std::vector<ort::HardwareDevice*> devices_;
 };
 
 }  // namespace

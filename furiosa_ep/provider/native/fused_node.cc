@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "device_emulator/native/command.h"
+#include "device_emulator/native/devices/device_error.h"
 #include "furiosa_ep/provider/native/small_buffer.h"
 #include "furiosa_ep/provider/native/thread_pool.h"
 
@@ -57,6 +58,8 @@ std::shared_ptr<const FusedNode::Placed> FusedNode::place(
       throw Error("the Program must write the partition's output '" + outputs_[i].name + "' once");
     }
   }
+  placed->placement =
+      std::make_unique<Placement>(session_->device, run_cost(executable->program()));
   placed->executable = std::move(executable);
   return placed;
 }
@@ -101,7 +104,9 @@ void FusedNode::run(const Placed& placed, std::span<const Input> inputs,
     if (targets[i] == nullptr) targets[i] = nothing;
   }
   SessionThreadPool pool(ort, context, session_->concurrency);
+  DeviceRun run(*placed.placement, std::chrono::duration<double>(session_->settings.run_timeout));
   placed.executable->run(sources.span(), targets.span(), pool);
+  run.succeeded();
 }
 
 void FusedNode::check_shapes(const Placed& placed, std::span<const Input> inputs) const {
@@ -143,6 +148,8 @@ std::shared_ptr<const FusedNode::Placed> FusedNode::specialize(
     }));
     check_shapes(*placed, inputs);
     return placed;
+  } catch (const DeviceError&) {
+    throw;
   } catch (const std::exception& error) {
     throw Error("cannot compile " + description + ": " + error.what());
   }

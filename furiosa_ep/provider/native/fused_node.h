@@ -20,6 +20,7 @@ struct Session {
   size_t concurrency;         // the CPUs of this process
   CompilerHandle handle;
   FuriosaSettings settings{};
+  std::shared_ptr<Device> device;  // none without a compiler
 };
 
 // One partition in ONNX Runtime's graph: runs its Program on the tensors of a kernel context.
@@ -40,6 +41,7 @@ class FusedNode final : public ort::NodeComputeInfo {
     std::shared_ptr<const Executable> executable;
     std::vector<size_t> inputs;
     std::vector<size_t> outputs;
+    std::unique_ptr<Placement> placement;
   };
   struct Input {
     const void* data;

@@ -4,7 +4,7 @@
 #include <charconv>
 #include <new>
 
-#include "device_emulator/native/program.h"
+#include "device_emulator/native/devices/device_error.h"
 
 namespace furiosa {
 namespace {
@@ -50,6 +50,8 @@ ort::Status* Ort::current_exception_status() const noexcept {
     throw;
   } catch (const OrtError& error) {
     return make_status(error.code(), error.what());
+  } catch (const DeviceError& error) {
+    return make_status(ort::ErrorCode::kFail, error.what());
   } catch (const Error& error) {
     return make_status(ort::ErrorCode::kInvalidArgument, error.what());
   } catch (const std::bad_alloc&) {

@@ -175,6 +175,7 @@ inline constexpr ApiSlot<void(KeyValuePairs*, CString, CString)> kAddKeyValuePai
 inline constexpr ApiSlot<void(const KeyValuePairs*, const CString**, const CString**, size_t*)>
     kGetKeyValuePairs{298};
 inline constexpr ApiSlot<void(KeyValuePairs*)> kReleaseKeyValuePairs{300};
+inline constexpr ApiSlot<uint32_t(const HardwareDevice*)> kHardwareDeviceId{310};
 inline constexpr ApiSlot<const void*()> kGetEpApi{317};
 inline constexpr ApiSlot<Status*(const ValueInfo*, const Value**)> kValueInfoGetInitializerValue{
     326};
