@@ -35,6 +35,10 @@ class Options:
     """Whether kernels of plugins that run in Python, under its GIL, may be used: `decline` or
     `allow`."""
 
+    profile: str = ""
+    """Where to write a Chrome trace of the session's runs: a file's name, in which {pid} stands for
+    the number of the process, or a folder. Empty for none."""
+
     program_cache_size: int = 16
     """How many Programs, one per combination of input shapes, each partition with symbolic dims
     keeps; the least recently used one goes first."""
@@ -93,6 +97,12 @@ def _name(key: str, value: str) -> str:
     return value
 
 
+def _path(key: str, value: str) -> str:
+    if not value:
+        raise _refused(key, value, "the name of a file or a folder")
+    return value
+
+
 def _integer(least: int, most: int) -> Callable[[str, str], int]:
     def parse(key: str, value: str) -> int:
         if not (value.isascii() and value.isdecimal()) or not least <= int(value) <= most:
@@ -140,6 +150,7 @@ _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "device": _device,
     "device_wait": _seconds(0, inclusive=True),
     "disabled_ops": _operators,
+    "profile": _path,
     "program_cache_size": _integer(1, 1_000_000),
     "python_kernels": _one_of("decline", "allow"),
     "run_timeout": _seconds(0, inclusive=False),

@@ -18,7 +18,13 @@ from furiosa_ep.quantization import quantize_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-RUNNABLE = ("README.md", "docs/cli.md", "docs/quantization.md", "docs/estimate.md")
+RUNNABLE = (
+    "README.md",
+    "docs/cli.md",
+    "docs/quantization.md",
+    "docs/estimate.md",
+    "docs/profiling.md",
+)
 """Pages whose examples run as they stand, from the first to the last."""
 
 

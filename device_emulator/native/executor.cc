@@ -1,13 +1,14 @@
 #include "device_emulator/native/executor.h"
 
 #include <algorithm>
-#include <chrono>
+#include <functional>
 #include <mutex>
 #include <new>
 #include <thread>
 
 #include "device_emulator/native/command.h"
 #include "device_emulator/native/constant_pages.h"
+#include "device_emulator/native/profiling/recorder.h"
 
 namespace furiosa {
 namespace {
@@ -40,6 +41,17 @@ struct Workspace {
   std::unique_ptr<std::byte, Release> block;
   std::vector<std::byte*> bases;
 };
+
+// Runs commands and notes when: at the beginning, and after each.
+auto timed(std::span<int64_t> times) {
+  return [times](const std::vector<std::unique_ptr<Command>>& commands, const RunContext& context) {
+    times[0] = profiling::now();
+    for (size_t i = 0; i < commands.size(); ++i) {
+      commands[i]->run(context);
+      times[i + 1] = profiling::now();
+    }
+  };
+}
 
 }  // namespace
 
@@ -81,6 +93,12 @@ class Executable::Impl {
   }
 
   const Program& program() const { return program_; }
+
+  std::shared_ptr<const profiling::Outline> outline() const {
+    std::call_once(outlined_,
+                   [&] { outline_ = std::make_shared<const profiling::Outline>(program_); });
+    return outline_;
+  }
 
  private:
   // A workspace for the duration of a run, from those that earlier runs left.
@@ -152,6 +170,8 @@ class Executable::Impl {
   const size_t max_idle_ = std::max(1u, std::thread::hardware_concurrency());
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Workspace>> idle_;
+  mutable std::once_flag outlined_;
+  mutable std::shared_ptr<const profiling::Outline> outline_;
 };
 
 Executable::Executable(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -169,7 +189,15 @@ std::shared_ptr<const Executable> Executable::load(std::span<const std::byte> he
 }
 
 void Executable::run(std::span<const void* const> inputs, std::span<void* const> outputs,
-                     ThreadPool& pool) const {
+                     ThreadPool& pool, const profiling::Origin& origin) const {
+  if (profiling::attached()) [[unlikely]] {
+    const profiling::Sinks sinks = profiling::sinks_of(origin.session);
+    if (!sinks.empty()) {
+      std::vector<int64_t> times(program().commands().size() + 1);
+      impl_->run(inputs, outputs, pool, timed(times));
+      return profiling::record_run(sinks, origin, impl_->outline(), std::move(times));
+    }
+  }
   impl_->run(inputs, outputs, pool, [](const auto& commands, const RunContext& context) {
     for (const std::unique_ptr<Command>& command : commands) command->run(context);
   });
@@ -178,16 +206,10 @@ void Executable::run(std::span<const void* const> inputs, std::span<void* const>
 void Executable::profile(std::span<const void* const> inputs, std::span<void* const> outputs,
                          ThreadPool& pool, std::span<int64_t> nanoseconds) const {
   if (nanoseconds.size() != program().commands().size()) throw Error("one time for each command");
-  impl_->run(inputs, outputs, pool, [&](const auto& commands, const RunContext& context) {
-    using Clock = std::chrono::steady_clock;
-    Clock::time_point start = Clock::now();
-    for (size_t i = 0; i < commands.size(); ++i) {
-      commands[i]->run(context);
-      const Clock::time_point end = Clock::now();
-      nanoseconds[i] = std::chrono::nanoseconds(end - start).count();
-      start = end;
-    }
-  });
+  std::vector<int64_t> times(nanoseconds.size() + 1);
+  impl_->run(inputs, outputs, pool, timed(times));
+  std::transform(times.begin() + 1, times.end(), times.begin(), nanoseconds.begin(),
+                 std::minus<>());
 }
 
 const Program& Executable::program() const { return impl_->program(); }

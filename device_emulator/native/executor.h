@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 
+#include "device_emulator/native/profiling/run.h"
 #include "device_emulator/native/program.h"
 #include "kernels/native/parallel.h"
 
@@ -23,9 +24,10 @@ class Executable {
 
   // Runs all commands. The buffers are row-major with the dtypes and dims of program().inputs() and
   // outputs(), aligned to their element size, and must not overlap an output. Any number of threads
-  // may run at the same time. Throws Error for a wrong number of buffers or a null one.
-  void run(std::span<const void* const> inputs, std::span<void* const> outputs,
-           ThreadPool& pool) const;
+  // may run at the same time. Throws Error for a wrong number of buffers or a null one. Profiles
+  // show the run as that of `origin`.
+  void run(std::span<const void* const> inputs, std::span<void* const> outputs, ThreadPool& pool,
+           const profiling::Origin& origin = {}) const;
 
   // As run(), and notes what each command took: one element of `nanoseconds` for each.
   void profile(std::span<const void* const> inputs, std::span<void* const> outputs,

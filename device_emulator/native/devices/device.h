@@ -82,6 +82,10 @@ class DeviceRun {
   DeviceRun(const DeviceRun&) = delete;
   DeviceRun& operator=(const DeviceRun&) = delete;
 
+  // Where it is: the first PE of those that work together.
+  uint32_t card() const { return first_ / kPesPerCard; }
+  uint32_t pe() const { return first_ % kPesPerCard; }
+
   // To be said before the object goes; otherwise the run counts as a failure.
   void succeeded() { succeeded_ = true; }
 

@@ -138,7 +138,8 @@ furiosa_status furiosa_placement_run(furiosa_placement* placement, const void* c
     require(timeout > 0, "timeout is not above 0");
     DeviceRun run(placement->placement, std::chrono::duration<double>(timeout));
     InlinePool pool;
-    placement->executable->run({inputs, input_count}, {outputs, output_count}, pool);
+    const profiling::Origin origin{0, "", run.card(), run.pe()};
+    placement->executable->run({inputs, input_count}, {outputs, output_count}, pool, origin);
     run.succeeded();
   });
 }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "device_emulator/native/devices/device_error.h"
+#include "furiosa_ep/provider/native/ep_profiler.h"
 #include "furiosa_ep/provider/native/model_writer.h"
 #include "kernels/native/isa.h"
 
@@ -105,6 +106,10 @@ ExecutionProvider::ExecutionProvider(std::shared_ptr<const void> library, const 
     *supported = true;
     return nullptr;
   };
+  CreateProfiler = [](ort::Ep* self, ort::EpProfiler** profiler) noexcept {
+    auto& provider = static_cast<ExecutionProvider&>(*self);
+    return provider.session_->ort.guard([&] { *profiler = new EpProfiler(provider.session_); });
+  };
   OnSessionInitializationEnd = [](ort::Ep* self) noexcept {
     auto& provider = static_cast<ExecutionProvider&>(*self);
     initializing.reset();
@@ -143,6 +148,22 @@ void ExecutionProvider::open(std::span<const uint32_t> cards, const ort::Session
     return;
   }
   session_->handle = compiler::open(own, cards, session_->settings, session_->device);
+  profile(own);
+}
+
+void ExecutionProvider::profile(std::span<const std::pair<std::string, std::string>> options) {
+  if (const std::string problem = profiling::follow_environment(); !problem.empty()) {
+    session_->ort.log(session_->logger, ort::Severity::kWarning, problem);
+  }
+  for (const auto& [key, value] : options) {
+    if (key != "profile") continue;
+    try {
+      session_->profile.write_to(value);
+    } catch (const Error& error) {
+      throw Error("option 'profile'='" + value + "': " + error.what() +
+                  " (docs/options.md#profile)");
+    }
+  }
 }
 
 void ExecutionProvider::get_capability(const ort::Graph* graph, ort::GraphSupportInfo* support) {
@@ -210,6 +231,7 @@ std::unique_ptr<FusedNode> ExecutionProvider::compile(const ort::Graph* graph,
     const Digest source = digest_of(variant_, content, constants, shapes);
     std::optional<CompiledPartition> compiled = compiler::find_compiled(source);
     if (!compiled.has_value()) {
+      const profiling::SpanScope span(session_->profile.session(), "Compile");
       const std::string model = write_model(ort, graph, nodes, inputs, outputs);
       compiled = compiler::compile(session_->handle, model, shapes, source);
     }

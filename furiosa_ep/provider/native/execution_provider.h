@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "furiosa_ep/provider/native/fused_node.h"
@@ -27,6 +28,7 @@ class ExecutionProvider final : public ort::Ep {
 
  private:
   void open(std::span<const uint32_t> cards, const ort::SessionOptions* options);
+  void profile(std::span<const std::pair<std::string, std::string>> options);
   void get_capability(const ort::Graph* graph, ort::GraphSupportInfo* support);
   PartitionPlan plan(const ort::Graph* graph, std::span<const ort::Node* const> nodes);
   void claim_one(std::span<const ort::Node* const> nodes, ort::GraphSupportInfo* support) const;

@@ -4,6 +4,7 @@
 
 #include "device_emulator/native/command.h"
 #include "device_emulator/native/devices/device_error.h"
+#include "device_emulator/native/profiling/recorder.h"
 #include "furiosa_ep/provider/native/small_buffer.h"
 #include "furiosa_ep/provider/native/thread_pool.h"
 
@@ -105,7 +106,8 @@ void FusedNode::run(const Placed& placed, std::span<const Input> inputs,
   }
   SessionThreadPool pool(ort, context, session_->concurrency);
   DeviceRun run(*placed.placement, std::chrono::duration<double>(session_->settings.run_timeout));
-  placed.executable->run(sources.span(), targets.span(), pool);
+  const profiling::Origin origin{session_->profile.session(), name_, run.card(), run.pe()};
+  placed.executable->run(sources.span(), targets.span(), pool, origin);
   run.succeeded();
 }
 
@@ -141,6 +143,7 @@ std::shared_ptr<const FusedNode::Placed> FusedNode::specialize(
     description += " '" + inputs_[i].name + "' " + to_string(inputs[i].dims);
   }
   try {
+    const profiling::SpanScope span(session_->profile.session(), "Compile");
     std::shared_ptr<const Placed> placed = place(compiler::specialize(compiled_, shapes, [&] {
       const Ort& ort = session_->ort;
       ort.log(ort.get(ort::kKernelContextGetLogger, context), ort::Severity::kInfo,

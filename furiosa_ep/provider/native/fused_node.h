@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "device_emulator/native/profiling/trace_file.h"
 #include "furiosa_ep/provider/native/compiler.h"
 #include "furiosa_ep/provider/native/ort.h"
 #include "furiosa_ep/provider/native/program_cache.h"
@@ -21,6 +22,7 @@ struct Session {
   CompilerHandle handle;
   FuriosaSettings settings{};
   std::shared_ptr<Device> device;  // none without a compiler
+  profiling::SessionProfile profile{};
 };
 
 // One partition in ONNX Runtime's graph: runs its Program on the tensors of a kernel context.

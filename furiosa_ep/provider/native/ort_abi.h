@@ -30,6 +30,8 @@ struct MemoryInfo;
 struct Node;
 struct NodeComputeContext;
 struct OpAttr;
+struct ProfilingEvent;
+struct ProfilingEvents;
 struct SessionOptions;
 struct ShapeInferContext;
 struct Status;
@@ -48,6 +50,7 @@ enum class ErrorCode : int {
 enum class Presence : int { kRequired = 0, kOptional = 1, kVariadic = 2 };
 enum class Severity : int { kVerbose = 0, kInfo = 1, kWarning = 2, kError = 3 };
 enum class HardwareType : int { kCpu = 0, kGpu = 1, kNpu = 2 };
+enum class ProfilingCategory : int { kSession = 0, kNode = 1, kKernel = 2, kApi = 3 };
 enum class AttrType : int {
   kUndefined = 0,
   kInt = 1,
@@ -234,6 +237,13 @@ inline constexpr EpApiSlot<Status*(HardwareType, uint32_t, uint32_t, CString, co
                                    HardwareDevice**)>
     kCreateHardwareDevice{16};
 inline constexpr EpApiSlot<void(HardwareDevice*)> kReleaseHardwareDevice{17};
+// Times in microseconds from the start of the profile; keys and values of arguments.
+inline constexpr EpApiSlot<Status*(ProfilingCategory, int32_t, int32_t, CString, int64_t, int64_t,
+                                   const CString*, const CString*, size_t, ProfilingEvent**)>
+    kCreateProfilingEvent{65};
+inline constexpr EpApiSlot<void(ProfilingEvent*)> kReleaseProfilingEvent{66};
+inline constexpr EpApiSlot<Status*(ProfilingEvents*, const ProfilingEvent* const*, size_t)>
+    kProfilingEventsAdd{72};
 
 struct Ep;
 
@@ -274,6 +284,17 @@ struct NodeComputeInfo {
   void (*ReleaseState)(NodeComputeInfo*, void*) noexcept;
 };
 
+// OrtEpProfilerImpl up to API 29.
+struct EpProfiler {
+  uint32_t version;
+  void (*Release)(EpProfiler*) noexcept;
+  // Nanoseconds since ONNX Runtime's profile began.
+  Status* (*StartProfiling)(EpProfiler*, int64_t) noexcept;
+  Status* (*StartEvent)(EpProfiler*, uint64_t) noexcept;
+  Status* (*StopEvent)(EpProfiler*, uint64_t, const ProfilingEvent*) noexcept;
+  Status* (*EndProfiling)(EpProfiler*, ProfilingEvents*) noexcept;
+};
+
 // OrtEp up to API 29.
 struct Ep {
   uint32_t version;
@@ -292,7 +313,7 @@ struct Ep {
   None GetKernelRegistry;
   Status* (*IsConcurrentRunSupported)(Ep*, bool*) noexcept;
   None Sync;
-  None CreateProfiler;
+  Status* (*CreateProfiler)(Ep*, EpProfiler**) noexcept;
   None IsGraphCaptureEnabled;
   None IsGraphCaptured;
   None ReplayGraph;

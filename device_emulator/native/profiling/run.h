@@ -1,0 +1,99 @@
+#ifndef FURIOSA_DEVICE_EMULATOR_NATIVE_PROFILING_RUN_H_
+#define FURIOSA_DEVICE_EMULATOR_NATIVE_PROFILING_RUN_H_
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "device_emulator/native/program.h"
+
+namespace furiosa::profiling {
+
+// Of the clock of all profiles, CLOCK_MONOTONIC.
+inline int64_t now() {
+  return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Who runs a Program, and where.
+struct Origin {
+  uint64_t session = 0;        // 0 where there is none
+  std::string_view partition;  // of the session's model
+  uint32_t card = 0;
+  uint32_t pe = 0;  // the first one of those that work together
+};
+
+// What profiles say of a Program, which need not live as long.
+struct Outline {
+  struct Command {
+    std::string label;  // what it does, such as "MaxPool"
+    std::string name;   // the ONNX nodes that it came from
+  };
+  // What the modelled device does, in nanoseconds from the start of the run.
+  struct DeviceEvent {
+    std::string label;
+    uint32_t command;
+    Engine engine;
+    int64_t start;
+    int64_t end;
+    uint64_t bytes;
+  };
+
+  explicit Outline(const Program& program);
+
+  std::string target;
+  uint32_t pes;
+  std::vector<Command> commands;
+  std::vector<DeviceEvent> device;
+  // From the first start to the last end of each engine's events.
+  struct Extent {
+    int64_t start = 0;
+    int64_t end = 0;
+  };
+  std::array<Extent, kEngines> extents{};
+  Extent npu;  // of compute and DMA together
+};
+
+// The thread that did something.
+struct Thread {
+  static Thread current();
+
+  int64_t id;
+  std::array<char, 16> name;
+};
+
+// One run of a Program.
+struct Run {
+  // How many events it is in a profile.
+  size_t events() const { return outline->commands.size() + outline->device.size() + 2; }
+
+  std::shared_ptr<const Outline> outline;
+  Thread thread;
+  uint64_t session;
+  std::string partition;
+  uint32_t card;
+  uint32_t pe;
+  uint64_t id;                 // unique in the process
+  uint64_t first_span;         // of as many as it has events
+  std::vector<int64_t> times;  // the start, and the end of each command
+};
+
+// Something else that took time on the host.
+struct Span {
+  std::string name;
+  Thread thread;
+  uint64_t id;
+  int64_t start;
+  int64_t end;
+};
+
+// Numbers for `count` spans, the first of which is returned; unique in the process, never 0.
+uint64_t reserve_spans(uint64_t count);
+uint64_t next_run();
+
+}  // namespace furiosa::profiling
+
+#endif  // FURIOSA_DEVICE_EMULATOR_NATIVE_PROFILING_RUN_H_
