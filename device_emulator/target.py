@@ -16,7 +16,10 @@ class Target:
     """Multiplications of 8-bit values, for each PE."""
     sram_bytes: int = 16 << 20
     """For each PE."""
+    dram_bytes: int = 16 << 30
     dram_bytes_per_second: float = 66.0e9
+    instruction_bytes: int = 256 << 10
+    """For the program that runs; a longer one is loaded in parts."""
     owner: str = ""
     """The plugin that has given it; filled in by the plugin manager."""
 

@@ -10,6 +10,7 @@ from furiosa_ep.graph import ElementType, Graph
 from furiosa_ep.partitioner.cut import cut
 from furiosa_ep.partitioner.descriptors import Lowering
 from furiosa_ep.partitioner.environment import BUILT_IN
+from furiosa_ep.partitioner.memory import partition_decline, unit_decline
 from furiosa_ep.partitioner.plugins import registry
 from furiosa_ep.partitioner.quantization import is_dequantize, is_quantize
 from furiosa_ep.partitioner.registry import PluginError, Registry, Scope, operator_name, place
@@ -171,9 +172,13 @@ def _partition(
         dropped = dict.fromkeys(result.unmet, _UNMET_SHAPE)
         if not dropped:
             dropped = {
-                position: _COST
+                position: decline
                 for component in result.components(reads)
-                if not plugins.takes(claim, [units[one] for one in component], graph, scope)
+                if (
+                    decline := _not_taken(
+                        [units[one] for one in component], graph, plugins, claim, scope
+                    )
+                )
                 for position in component
                 if claimed[position]
             }
@@ -186,6 +191,16 @@ def _partition(
             verdicts[position] = _SHAPE_READ_OUTSIDE
     _tell_of_patterns(units, verdicts, unfused)
     return _report(graph, units, verdicts, result.levels, plugins, scope)
+
+
+def _not_taken(
+    units: Sequence[NodeUnit], graph: Graph, plugins: Registry, claim: str, scope: Scope
+) -> Decline | None:
+    """Why a partition of these units is not taken."""
+    if not plugins.takes(claim, units, graph, scope):
+        return _COST
+    target = plugins.target(scope)
+    return partition_decline(units, graph, target) if target else None
 
 
 def _claims(
@@ -256,9 +271,12 @@ def _verdict(
         return None
     try:
         found = plugins.support(unit, graph, scope)
-        if trial is not None and isinstance(found, OperatorSupport):
+        if isinstance(found, Decline):
+            return found
+        if trial is not None:
             _try(found, unit, graph, plugins, scope, trial)
-        return found
+        target = plugins.target(scope)
+        return (unit_decline(unit, graph, target) if target else None) or found
     except PluginError:
         raise
     except Exception as error:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from furiosa_ep.device_emulator.target import Target
 from furiosa_ep.graph import Graph
 from furiosa_ep.kernels.kernel import Kernel
 from furiosa_ep.partitioner import environment
@@ -204,8 +205,13 @@ class Registry:
             scope.leave_out(selection.owner, f"selection {claim}: {type(error).__name__}: {error}")
             return False
 
+    def target(self, scope: Scope) -> Target | None:
+        """The device that a session compiles for; None where no plugin has it."""
+        found: Target | None = self.named("furiosa_targets").get(scope.target)
+        return found
+
     def _gain(self, unit: NodeUnit, graph: Graph, scope: Scope) -> float:
-        target = self.named("furiosa_targets").get(scope.target)
+        target = self.target(scope)
         for model in self._cost_models:
             if target is None or not self._usable(model.owner, scope):
                 continue

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from furiosa_ep.compiler.codegen import Allocate, generate
 from furiosa_ep.compiler.errors import CompileError
+from furiosa_ep.compiler.limits import check_memory
 from furiosa_ep.compiler.lowering import lower, lower_alone, steps
 from furiosa_ep.compiler.passes import optimize
 from furiosa_ep.device_emulator import Executable, checksum
@@ -123,8 +124,9 @@ class CompiledPartition:
             for name, shape in zip(graph.inputs, input_shapes, strict=True)
         }
         program = self._compile(shapes, allocate)
-        target = self._registry.named("furiosa_targets").get(self._scope.target)
+        target = self._registry.target(self._scope)
         if target is not None:  # without the built-in plugin there is none
+            check_memory(program, target)
             program = replace(program, schedule=_schedule(program, target))
         self._registry.notify(
             "furiosa_compiled", program=lambda: Program.from_bytes(program.to_bytes(checksum))

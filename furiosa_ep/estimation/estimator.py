@@ -8,7 +8,7 @@ from furiosa_ep.estimation import host
 from furiosa_ep.estimation.confidence import confidence
 from furiosa_ep.estimation.errors import EstimateError
 from furiosa_ep.estimation.figures import Bound, Energy, Estimate, Layer, Memory, Run
-from furiosa_ep.estimation.layers import npu_layers
+from furiosa_ep.estimation.layers import instruction_loads, npu_layers
 from furiosa_ep.estimation.placement import HostNode, Placement, place
 from furiosa_ep.estimation.reading import ModelLike
 from furiosa_ep.partitioner.plugins import registry
@@ -16,8 +16,6 @@ from furiosa_ep.partitioner.plugins import registry
 IDLE_WATTS = (1.0, 3.0)
 TDP_WATTS = (40.0, 60.0)
 """Of the card; the thermal design power is configured between these."""
-DRAM_BYTES = 16 << 30
-INSTRUCTION_BYTES = 256 << 10
 
 
 def estimate(
@@ -73,14 +71,16 @@ def _estimate(
 ) -> Estimate:
     runs = tuple(Run(one, schedule_program(one, target)) for one in placement.programs)
     works = [work for run in runs for work in host.border_work(run.program, as_bytes)]
+    reloads = [layer for run in runs for layer in instruction_loads(run)]
     npu = sum(run.schedule.cycles for run in runs) / target.clock_hz
+    npu += sum(layer.ms for layer in reloads) / 1e3
     transfer = sum(work.transfer_seconds for work in works)
     on_host = (
         len(runs) * host.RUN_SECONDS
         + sum(work.host_seconds for work in works)
         + sum(map(host.node_seconds, placement.host))
     )
-    layers = [layer for run in runs for layer in npu_layers(run)]
+    layers = [*reloads, *(layer for run in runs for layer in npu_layers(run))]
     macs = sum(layer.macs for layer in layers)
     layers = [*_border_layers(works, True), *layers, *_border_layers(works, False)]
     layers += map(_host_layer, placement.host)
@@ -122,11 +122,11 @@ def _memory(runs: Iterable[Run], target: Target) -> Memory:
     peaks = (one.address + one.size for schedule in schedules for one in schedule.allocations)
     return Memory(
         dram=sum(one.dram_bytes for one in schedules),
-        dram_limit=DRAM_BYTES,
+        dram_limit=target.dram_bytes,
         sram_peak=max(peaks, default=0),
         sram_limit=target.sram_bytes * target.pes,
         instructions=sum(one.instruction_bytes for one in schedules),
-        instructions_limit=INSTRUCTION_BYTES,
+        instructions_limit=target.instruction_bytes,
     )
 
 

@@ -14,7 +14,6 @@ from furiosa_ep.estimation.floats import quantized_whole
 from furiosa_ep.estimation.reading import ModelLike, read_light
 from furiosa_ep.estimation.shapes import Shapes, enlarge, fix_shapes, is_open
 from furiosa_ep.graph import Graph, Node
-from furiosa_ep.graph.element_type import NUMPY_DTYPES
 from furiosa_ep.options import Options
 from furiosa_ep.partitioner.partition import collected_reports, partition_graph
 from furiosa_ep.partitioner.plugins import registry
@@ -202,9 +201,8 @@ def _host_node(unit: UnitRow, graph: Graph, reasons: Mapping[str, str]) -> HostN
 
 
 def _bytes(name: str, graph: Graph) -> int:
-    elements = _elements(name, graph)
-    dtype = NUMPY_DTYPES.get(graph.dtype(name) or 0)
-    return elements * dtype.itemsize if dtype is not None else 0
+    known = graph.types.get(name)
+    return 0 if known is None else known.size
 
 
 def _elements(name: str, graph: Graph) -> int:

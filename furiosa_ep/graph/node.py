@@ -1,8 +1,12 @@
 """One node of an ONNX graph, and what is known of a value's type."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from furiosa_ep.graph.element_type import NUMPY_DTYPES
 
 if TYPE_CHECKING:
     import onnx
@@ -20,6 +24,15 @@ class TensorType:
     def rank(self) -> int | None:
         """The number of dims, or None where it is unknown."""
         return None if self.shape is None else len(self.shape)
+
+    @cached_property
+    def size(self) -> int:
+        """The bytes of the elements; 0 where they are not known."""
+        dtype = NUMPY_DTYPES.get(self.dtype)
+        known = [dim for dim in self.shape or () if isinstance(dim, int)]
+        if dtype is None or self.shape is None or len(known) < len(self.shape):
+            return 0
+        return math.prod(known) * dtype.itemsize
 
 
 @dataclass(frozen=True, eq=False)

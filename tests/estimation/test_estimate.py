@@ -1,5 +1,6 @@
 """Estimates: what follows from what."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from onnx import TensorProto, helper
 
 import furiosa_ep
 from furiosa_ep.cli.selftest import tiny_model
+from furiosa_ep.device_emulator.timing import schedule_program
 from furiosa_ep.estimation import Bound, Confidence, Estimate, EstimateError, estimate, host
 from furiosa_ep.quantization import quantize_model
 from tests.estimation.models import network
@@ -125,6 +127,20 @@ def test_energy_is_bounded_by_idle_and_design_power(found: Estimate) -> None:
     most = 60 * found.npu_latency_ms + 3 * (found.latency_ms - found.npu_latency_ms)
     assert energy.most_mj == pytest.approx(most)
     assert energy.least_mj < energy.tdp_40w_mj < energy.most_mj
+
+
+def test_long_programs_are_loaded_in_parts(
+    found: Estimate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "furiosa_ep.estimation.estimator.schedule_program",
+        lambda *given: dataclasses.replace(schedule_program(*given), instruction_bytes=660_000),
+    )
+    long = estimate(network())
+    assert long.npu_latency_ms - found.npu_latency_ms == pytest.approx(0.01)
+    (load,) = (layer for layer in long.layers if layer.name == "instructions")
+    assert (load.bound, load.dram_bytes) == (Bound.DRAM, 660_000)
+    assert "256.0 KiB, loaded in parts" in long.table()
 
 
 def test_the_json_has_every_figure(found: Estimate) -> None:
