@@ -14,12 +14,16 @@ class Target:
     clock_hz: float = 2.0e9
     macs_per_cycle: int = 64 * 128
     """Multiplications of 8-bit values, for each PE."""
+    slices: int = 64
+    """Pieces of a PE that multiply by themselves, each with its part of the SRAM."""
     sram_bytes: int = 16 << 20
     """For each PE."""
     dram_bytes: int = 16 << 30
     dram_bytes_per_second: float = 66.0e9
     instruction_bytes: int = 256 << 10
     """For the program that runs; a longer one is loaded in parts."""
+    pcie_bytes_per_second: float = 15.75e9
+    """Between host and device, in each direction."""
     owner: str = ""
     """The plugin that has given it; filled in by the plugin manager."""
 

@@ -67,14 +67,17 @@ class Network:
         stride: int = 1,
         groups: int = 1,
         gain: float = 1.0,
+        padding: int | None = None,
     ) -> str:
-        """A square convolution with bias, padded so that stride 1 keeps the size.
+        """A square convolution with bias, by default padded so that stride 1 keeps the size.
 
         An even kernel, which cannot keep it, is padded for its stride of 2 to halve the size.
         """
         fan_in = self.channels(x) // groups
         weight = self._filters((channels, fan_in, kernel, kernel), gain * np.sqrt(2.0))
         attributes = square(kernel, stride, groups)
+        if padding is not None:
+            attributes["pads"] = [padding] * 4
         constants = self.constant(weight), self._bias(channels)
         return self.op("Conv", x, *constants, channels=channels, **attributes)
 

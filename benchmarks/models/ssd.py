@@ -2,20 +2,9 @@
 
 import onnx
 
+from benchmarks.models.mobilenet import LAYERS, separable
 from benchmarks.models.network import Network
 
-BACKBONE = (
-    (64, 1),
-    (128, 2),
-    (128, 1),
-    (256, 2),
-    (256, 1),
-    (512, 2),
-    *[(512, 1)] * 5,
-    (1024, 2),
-    (1024, 1),
-)
-"""Channels and stride of each depthwise-separable layer."""
 FIRST_LEVEL = 10
 """The layer of the backbone, from 0, whose image is the first with boxes; the last's is next."""
 EXTRA = ((256, 512), (128, 256), (128, 256), (64, 128))
@@ -41,19 +30,13 @@ def ssd_mobilenet_v1(batch: int = 1) -> onnx.ModelProto:
 def _levels(net: Network) -> list[str]:
     """The images of 19, 10, 5, 3, 2 and 1 cells a side."""
     layers = [net.relu6(net.conv(net.input, 32, kernel=3, stride=2))]
-    for channels, stride in BACKBONE:
-        layers.append(_separable(net, layers[-1], channels, stride))
+    for channels, stride in LAYERS:
+        layers.append(separable(net, layers[-1], channels, stride))
     levels = [layers[1 + FIRST_LEVEL], layers[-1]]
     for inner, outer in EXTRA:
         x = net.relu6(net.conv(levels[-1], inner))
         levels.append(net.relu6(net.conv(x, outer, kernel=3, stride=2)))
     return levels
-
-
-def _separable(net: Network, x: str, channels: int, stride: int) -> str:
-    groups = net.channels(x)
-    x = net.relu6(net.conv(x, groups, kernel=3, stride=stride, groups=groups))
-    return net.relu6(net.conv(x, channels))
 
 
 def _predict(net: Network, x: str, anchors: int, values: int) -> str:

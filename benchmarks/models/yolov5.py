@@ -1,4 +1,7 @@
-"""YOLOv5s 6.0, 640x640, with the decoding of boxes in the graph, as it is exported."""
+"""YOLOv5 6.0, 640x640, with the decoding of boxes in the graph, as it is exported."""
+
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -16,41 +19,59 @@ VALUES = 5 + CLASSES
 """Of a box: x, y, width, height, whether there is anything, and a score for each class."""
 
 
-def yolov5s(batch: int = 1) -> onnx.ModelProto:
+class Size(NamedTuple):
+    """What tells the networks of the family apart."""
+
+    depth: int
+    """The bottlenecks of the smallest stage; others have two or three times as many."""
+    width: int
+    """The channels of the first stage."""
+
+
+def _yolov5(size: Size, batch: int = 1) -> onnx.ModelProto:
     """The detector: batch x 3 x 640 x 640 to batch x 25200 x 85."""
-    net = Network("yolov5s", (batch, 3, SIZE, SIZE))
-    levels = zip(_neck(net, *_backbone(net)), STRIDES, ANCHORS, strict=True)
+    net = Network("yolov5", (batch, 3, SIZE, SIZE))
+    levels = zip(_neck(net, size, *_backbone(net, size)), STRIDES, ANCHORS, strict=True)
     boxes = [_head(net, x, stride, anchors) for x, stride, anchors in levels]
     return net.build(net.op("Concat", *boxes, axis=1))
 
 
-def _backbone(net: Network) -> tuple[str, str, str]:
-    x = conv(net, net.input, 32, 6, 2)
-    x = _c3(net, conv(net, x, 64, 3, 2), 64, 1)
-    small = _c3(net, conv(net, x, 128, 3, 2), 128, 2)
-    medium = _c3(net, conv(net, small, 256, 3, 2), 256, 3)
-    large = _c3(net, conv(net, medium, 512, 3, 2), 512, 1)
+yolov5n = partial(_yolov5, Size(1, 16))
+yolov5s = partial(_yolov5, Size(1, 32))
+yolov5m = partial(_yolov5, Size(2, 48))
+yolov5l = partial(_yolov5, Size(3, 64))
+
+
+def _backbone(net: Network, size: Size) -> tuple[str, str, str]:
+    depth, width = size
+    x = conv(net, net.input, width, 6, 2)
+    x = _c3(net, conv(net, x, 2 * width, 3, 2), depth)
+    small = _c3(net, conv(net, x, 4 * width, 3, 2), 2 * depth)
+    medium = _c3(net, conv(net, small, 8 * width, 3, 2), 3 * depth)
+    large = _c3(net, conv(net, medium, 16 * width, 3, 2), depth)
     return small, medium, pyramid_pool(net, large)
 
 
-def _neck(net: Network, small: str, medium: str, large: str) -> tuple[str, str, str]:
-    large = conv(net, large, 256)
-    upper = _c3(net, net.concat(net.upsample(large), medium), 256, 1, shortcut=False)
-    upper = conv(net, upper, 128)
-    level3 = _c3(net, net.concat(net.upsample(upper), small), 128, 1, shortcut=False)
-    down = net.concat(conv(net, level3, 128, 3, 2), upper)
-    level4 = _c3(net, down, 256, 1, shortcut=False)
-    down = net.concat(conv(net, level4, 256, 3, 2), large)
-    return level3, level4, _c3(net, down, 512, 1, shortcut=False)
+def _neck(net: Network, size: Size, small: str, medium: str, large: str) -> tuple[str, str, str]:
+    depth, width = size
+    large = conv(net, large, 8 * width)
+    upper = net.concat(net.upsample(large), medium)
+    upper = conv(net, _c3(net, upper, depth, 8 * width), 4 * width)
+    level3 = _c3(net, net.concat(net.upsample(upper), small), depth, 4 * width)
+    down = net.concat(conv(net, level3, 4 * width, 3, 2), upper)
+    level4 = _c3(net, down, depth, 8 * width)
+    down = net.concat(conv(net, level4, 8 * width, 3, 2), large)
+    return level3, level4, _c3(net, down, depth, 16 * width)
 
 
-def _c3(net: Network, x: str, channels: int, depth: int, shortcut: bool = True) -> str:
-    half = channels // 2
+def _c3(net: Network, x: str, depth: int, channels: int = 0) -> str:
+    """Bottlenecks beside a convolution; without shortcuts where `channels` says how many."""
+    half = (channels or net.channels(x)) // 2
     deep, flat = conv(net, x, half), conv(net, x, half)
     for _ in range(depth):
         branch = conv(net, conv(net, deep, half), half, 3)
-        deep = net.op("Add", deep, branch) if shortcut else branch
-    return conv(net, net.concat(deep, flat), channels)
+        deep = branch if channels else net.op("Add", deep, branch)
+    return conv(net, net.concat(deep, flat), 2 * half)
 
 
 def _head(net: Network, x: str, stride: int, anchors: tuple[tuple[int, int], ...]) -> str:

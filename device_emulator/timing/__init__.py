@@ -1,5 +1,7 @@
 """The timing model: what a real device would take for a Program. It never influences a result."""
 
+from furiosa_ep.device_emulator.timing.parameters import PARAMETERS, Parameters
+from furiosa_ep.device_emulator.timing.placement import MemoryLimitError
 from furiosa_ep.device_emulator.timing.schedule import (
     Allocation,
     Engine,
@@ -9,4 +11,14 @@ from furiosa_ep.device_emulator.timing.schedule import (
 )
 from furiosa_ep.device_emulator.timing.scheduling import schedule_program
 
-__all__ = ["Allocation", "Engine", "Event", "Schedule", "Use", "schedule_program"]
+__all__ = [
+    "PARAMETERS",
+    "Allocation",
+    "Engine",
+    "Event",
+    "MemoryLimitError",
+    "Parameters",
+    "Schedule",
+    "Use",
+    "schedule_program",
+]

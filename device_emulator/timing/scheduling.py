@@ -1,67 +1,187 @@
-"""When each command of a Program computes, and when its weights come from DRAM."""
+"""When each command of a Program computes, and when DRAM and the host send what it needs."""
 
-from itertools import accumulate
+from collections.abc import Iterable, Iterator
+from math import prod
 
 from furiosa_ep.device_emulator.target import Target
+from furiosa_ep.device_emulator.timing.parameters import PARAMETERS, Parameters
+from furiosa_ep.device_emulator.timing.placement import Placement, place
 from furiosa_ep.device_emulator.timing.schedule import Allocation, Engine, Event, Schedule
-from furiosa_ep.device_emulator.timing.work import Work, work_of
-from furiosa_ep.program import Program
-
-COMMAND_CYCLES = 8000
-MAC_EFFICIENCY = 0.33
-INSTRUCTION_BYTES = 256
-PCIE_BYTES_PER_SECOND = 12.0e9
-HOST_BYTES_PER_SECOND = 2.0e9
+from furiosa_ep.device_emulator.timing.tiling import compute_cycles
+from furiosa_ep.device_emulator.timing.values import Dataflow, dataflow
+from furiosa_ep.device_emulator.timing.work import Work, enters, work_of
+from furiosa_ep.program import Binding, DType, Program
 
 
-def schedule_program(program: Program, target: Target) -> Schedule:
+def schedule_program(
+    program: Program, target: Target, parameters: Parameters = PARAMETERS
+) -> Schedule:
     """What a device would do when for one run of a Program, with inputs and outputs.
 
-    Inputs are transferred first and outputs last; weights come while earlier commands compute.
+    The host quantizes and sends the inputs first, and takes the outputs last. In between, commands
+    compute one after the other. Weights come while earlier commands compute, as far as SRAM has
+    room for them; what was spilled of a value comes while the command computes that reads it.
+
+    Raises:
+        MemoryLimitError: where a command cannot run; says which one and what it needs.
     """
-    works = [work_of(program, command) for command in program.commands]
-    inputs = sum(one.dtype.numpy.itemsize * _count(one.shape) for one in program.inputs)
-    outputs = sum(one.dtype.numpy.itemsize * _count(one.shape) for one in program.outputs)
-    per_second = target.clock_hz
-    events: list[Event] = []
-    allocations: list[Allocation] = []
-    ready = round(inputs / PCIE_BYTES_PER_SECOND * per_second)
-    if inputs:
-        events.append(Event(0, Engine.IO, 0, ready, inputs))
-    loaded = ready
-    for number, work in enumerate(works):
-        if work.engine is Engine.HOST:
-            moved = work.reads + work.writes
-            end = ready + round(moved / HOST_BYTES_PER_SECOND * per_second)
-            events.append(Event(number, Engine.HOST, ready, end))
-            ready = end
-            continue
-        if work.constants:
-            start = max(loaded, ready if number == 0 else 0)
-            loaded = start + round(work.constants / target.dram_bytes_per_second * per_second)
-            events.append(Event(number, Engine.DMA, start, loaded, work.constants))
-        start = max(ready, loaded)
-        ready = start + compute_cycles(work, target)
-        events.append(Event(number, Engine.COMPUTE, start, ready))
-    end = ready + round(outputs / PCIE_BYTES_PER_SECOND * per_second)
-    if outputs:
-        events.append(Event(len(works) - 1, Engine.IO, ready, end, outputs))
+    works = [work_of(program, command, parameters) for command in program.commands]
+    flow = dataflow(program)
+    placement = place(program, works, flow, target, parameters)
+    walk = _Walk(works, flow, placement, target, parameters)
+    walk.enter(_enters(program, works), program.inputs)
+    walk.run(compute_cycles(works, flow.shares, target, parameters).tolist())
+    walk.leave(_leaves(program, works), program.outputs)
+    transferred = sum(map(_bytes, (*program.inputs, *program.outputs)))
     return Schedule(
         target=target,
-        events=tuple(sorted(events, key=lambda one: (one.start, one.engine))),
-        allocations=tuple(allocations),
-        dram_bytes=len(program.constants) + inputs + outputs,
-        instruction_bytes=INSTRUCTION_BYTES * len(works),
+        events=tuple(sorted(walk.events, key=lambda one: (one.start, one.engine))),
+        allocations=tuple(walk.allocations()),
+        dram_bytes=len(program.constants) + transferred + sum(placement.spilled),
+        instruction_bytes=parameters.command_bytes * sum(one.loops.commands for one in works),
     )
 
 
-def compute_cycles(work: Work, target: Target) -> int:
-    """The cycles that a command keeps the processing element busy."""
-    macs = work.macs / (target.macs_per_cycle * target.pes * MAC_EFFICIENCY)
-    moved = (work.reads + work.writes) / (64 * 8 * target.pes)
-    return COMMAND_CYCLES + round(max(macs, moved))
+class _Walk:
+    """Goes through a Program once, with a clock for each engine."""
+
+    def __init__(
+        self,
+        works: list[Work],
+        flow: Dataflow,
+        placement: Placement,
+        target: Target,
+        parameters: Parameters,
+    ) -> None:
+        self.events: list[Event] = []
+        self._works, self._flow, self._placement = works, flow, placement
+        self._target, self._parameters = target, parameters
+        dram = target.dram_bytes_per_second * parameters.dram_efficiency
+        self._dram_cycles = target.clock_hz / dram
+        """For each byte."""
+        self._now = 0
+        """When the command before has ended."""
+        self._dma = 0
+        """When the DMA is free."""
+        self._next = 0
+        """The first command whose weights have not all been loaded."""
+        self._left = works[0].constants if works else 0
+        """The bytes of them that have not."""
+        self._begins: list[int] = []
+        """When each command may begin, as far as those before it are concerned."""
+
+    def enter(self, commands: Iterable[int], bindings: Iterable[Binding]) -> None:
+        """What the host does first, and the inputs on their way to the device."""
+        for number in commands:
+            self._host(number)
+        self._transfer(0, bindings)
+        self._dma = self._now
+
+    def leave(self, commands: Iterable[int], bindings: Iterable[Binding]) -> None:
+        """The outputs on their way to the host, and what it does last."""
+        self._now = max(self._now, self._dma)
+        self._transfer(max(0, len(self._works) - 1), bindings)
+        for number in commands:
+            self._host(number)
+
+    def run(self, cycles: list[int]) -> None:
+        """All that the device does, where commands compute for so many cycles."""
+        for number, work in enumerate(self._works):
+            self._begins.append(self._now)
+            if work.engine is Engine.COMPUTE:
+                self._compute(number, cycles[number])
+        self._begins.append(self._now)
+
+    def allocations(self) -> Iterator[Allocation]:
+        """What is in SRAM when."""
+        for one in self._placement.pieces:
+            start, end = self._begins[one.first], self._begins[one.last + 1]
+            if end > start:
+                yield Allocation(one.name, one.use, one.address, one.size, start, end)
+
+    def _compute(self, number: int, cycles: int) -> None:
+        """Load what is missing, join what has to be, compute, and use what is left of the DMA."""
+        spilled, flow = self._placement.spilled, self._flow
+        while self._next <= number:
+            self._load(self._left)
+        start = self._now
+        if self._works[number].constants:
+            start = max(start, self._dma)
+        if flow.moved[number]:
+            rate = self._parameters.rearrange_bytes_per_cycle
+            start = self._move(number, start, flow.moved[number], 1 / rate)
+        end = start + cycles
+        moved = sum(spilled[value] for value in {*flow.reads[number], *flow.writes[number]})
+        if moved:
+            end = max(end, self._move(number, start, moved, self._dram_cycles))
+        self.events.append(Event(number, Engine.COMPUTE, start, end))
+        self._now = end
+        self._prefetch(number, end)
+
+    def _prefetch(self, number: int, end: int) -> None:
+        """Load weights of later commands while one computes, where SRAM has room for them."""
+        placed = self._placement.prefetched
+        while self._next < len(placed) and placed[self._next] <= number:
+            possible = int((end - self._dma) / self._dram_cycles)
+            if possible < self._left:
+                if possible > 0:
+                    self._load(possible)
+                return
+            self._load(self._left)
+
+    def _load(self, size: int) -> None:
+        """Load so many bytes of the next command's weights."""
+        if size:
+            self._move(self._next, self._dma, size, self._dram_cycles)
+        self._left -= size
+        if not self._left:
+            self._next += 1
+            if self._next < len(self._works):
+                self._left = self._works[self._next].constants
+
+    def _move(self, number: int, start: int, size: int, cycles_per_byte: float) -> int:
+        """Let the DMA move so many bytes from `start` on, or when it is free; when it ends."""
+        start = max(start, self._dma)
+        self._dma = start + max(1, round(size * cycles_per_byte))
+        self.events.append(Event(number, Engine.DMA, start, self._dma, size))
+        return self._dma
+
+    def _host(self, number: int) -> None:
+        work = self._works[number]
+        rate = self._parameters.host_bytes_per_second / self._target.clock_hz
+        end = self._now + max(1, round((work.reads + work.writes) / rate))
+        self.events.append(Event(number, Engine.HOST, self._now, end))
+        self._now = end
+
+    def _transfer(self, number: int, bindings: Iterable[Binding]) -> None:
+        size = sum(map(_bytes, bindings))
+        if size:
+            cycles = size / self._target.pcie_bytes_per_second * self._target.clock_hz
+            end = self._now + max(1, round(cycles))
+            self.events.append(Event(number, Engine.IO, self._now, end, size))
+            self._now = end
 
 
-def _count(shape: tuple[int, ...]) -> int:
-    *_, count = accumulate(shape, int.__mul__, initial=1)
-    return count
+def _enters(program: Program, works: list[Work]) -> list[int]:
+    """The host's commands that read inputs."""
+    return [
+        number
+        for number, work in enumerate(works)
+        if work.engine is Engine.HOST and enters(program, program.commands[number])
+    ]
+
+
+def _leaves(program: Program, works: list[Work]) -> list[int]:
+    """The host's other commands."""
+    entering = _enters(program, works)
+    return [
+        number
+        for number, work in enumerate(works)
+        if work.engine is Engine.HOST and number not in entering
+    ]
+
+
+def _bytes(binding: Binding) -> int:
+    """What is transferred: the host quantizes what is float."""
+    size = 1 if binding.dtype == DType.F32 else binding.dtype.numpy.itemsize
+    return prod(binding.shape) * size

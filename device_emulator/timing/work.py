@@ -1,12 +1,45 @@
 """What each command of a Program computes and moves."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
+from furiosa_ep.device_emulator.kernels import KernelError, registered_kernel
+from furiosa_ep.device_emulator.timing.parameters import PARAMETERS, Parameters
 from furiosa_ep.device_emulator.timing.schedule import Engine
-from furiosa_ep.program import Command, Program, Storage, Tensor
+from furiosa_ep.program import Command, DType, Program, Storage, Tensor
 
-_HOST = frozenset({"QUANTIZE", "DEQUANTIZE"})
+
+class Shape(NamedTuple):
+    """A result as the slices share it: rows, then columns; lines of values lie along the width."""
+
+    rows: int
+    width: int
+    columns: int
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.rows * self.width * self.columns
+
+
+class Loops(NamedTuple):
+    """How the results of a command come about."""
+
+    lines: int = 0
+    """The lines of values that each line of a group of results needs: input channels times the rows
+    of a filter, of twice the length for a stride of 2."""
+    taps: int = 0
+    """The values that each result needs: input channels of a group times the size of a filter."""
+    group: int = 1
+    """The columns that are computed from the same lines."""
+    multiplies: bool = True
+    """Whether the values are multiplied by weights; otherwise they are compared or added."""
+    passes: float = 0
+    """Bytes that are read or written for each element of the result, beside such lines."""
+    commands: int = 1
+    """Of the device's own commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,56 +50,229 @@ class Work:
     """HOST for what runs beside the device, otherwise COMPUTE."""
     macs: int
     """Multiplications of 8-bit values."""
-    elements: int
-    """Of its result."""
     reads: int
     """Bytes of its operands that are activations."""
     writes: int
     """Bytes of its result."""
     constants: int
     """Bytes of weights, tables and indices."""
+    shape: Shape
+    loops: Loops
 
 
-def work_of(program: Program, command: Command) -> Work:
+def work_of(program: Program, command: Command, parameters: Parameters = PARAMETERS) -> Work:
     """The work of one of the Program's commands."""
-    operands = [program.tensors[one] for one in command.operands if one is not None]
-    *inputs, result = operands
-    engine = Engine.COMPUTE
-    if command.opcode in _HOST or (
-        command.opcode == "COPY" and any(_is_border(one) for one in operands)
-    ):
-        engine = Engine.HOST
+    tensors = [None if one is None else program.tensors[one] for one in command.operands]
+    *inputs, result = [one for one in tensors if one is not None]
+    kind = _KINDS[command.opcode]
+    macs, shape, loops = kind(_Call(program, command, tensors, result, parameters))
     return Work(
-        engine=engine,
-        macs=_macs(program, command, result),
-        elements=prod(result.dims),
+        engine=Engine.HOST if is_border(program, command) else Engine.COMPUTE,
+        macs=macs,
         reads=sum(size(one) for one in inputs if one.storage != Storage.CONSTANT),
         writes=size(result),
         constants=sum(size(one) for one in inputs if one.storage == Storage.CONSTANT),
+        shape=shape,
+        loops=loops,
     )
+
+
+def is_border(program: Program, command: Command) -> bool:
+    """Whether the host does it: it quantizes what enters, or changes only the layout there."""
+    if command.opcode not in ("QUANTIZE", "DEQUANTIZE", "COPY"):
+        return False
+    return enters(program, command) or leaves(program, command)
+
+
+def enters(program: Program, command: Command) -> bool:
+    """Whether a command reads an input of the Program."""
+    first = command.operands[0]
+    return first is not None and program.tensors[first].storage == Storage.INPUT
+
+
+def leaves(program: Program, command: Command) -> bool:
+    """Whether a command writes an output of the Program."""
+    last = command.operands[-1]
+    return last is not None and program.tensors[last].storage == Storage.OUTPUT
 
 
 def size(tensor: Tensor) -> int:
     """The bytes of a tensor's elements."""
-    return prod(tensor.dims) * tensor.dtype.numpy.itemsize
+    return prod(tensor.dims) * _ITEM_SIZES[tensor.dtype]
 
 
-def _is_border(tensor: Tensor) -> bool:
-    return tensor.storage in (Storage.INPUT, Storage.OUTPUT)
+_ITEM_SIZES = {dtype: dtype.numpy.itemsize for dtype in DType}
 
 
-def _macs(program: Program, command: Command, result: Tensor) -> int:
-    def dims(position: int) -> tuple[int, ...]:
-        index = command.operands[position]
-        return () if index is None else program.tensors[index].dims
+class _Call(NamedTuple):
+    """A command with its tensors, the result last."""
 
-    match command.opcode:
-        case "CONV":
-            return prod(result.dims) * prod(dims(1)[1:])
-        case "CONV_TRANSPOSE":
-            return prod(dims(0)) * prod(dims(1)[1:])
-        case "MATMUL":
-            return prod(result.dims) * dims(0)[-1]
-        case "CALL":
-            return 0
-    return 0
+    program: Program
+    command: Command
+    tensors: list[Tensor | None]
+    result: Tensor
+    parameters: Parameters
+
+    def dims(self, position: int) -> tuple[int, ...]:
+        tensor = self.tensors[position]
+        return () if tensor is None else tensor.dims
+
+    @property
+    def shape(self) -> Shape:
+        """The last dim of the result is its columns, the one before that its width."""
+        *rows, width, columns = (1, 1, *self.result.dims)
+        return Shape(prod(rows), width, columns)
+
+    @property
+    def table_commands(self) -> int:
+        """Those that the function of the result is, if there is one."""
+        table = self.command.opcode != "CALL" and len(self.tensors) > 2 and self._table is not None
+        return self.parameters.table_commands if table else 0
+
+    @property
+    def _table(self) -> Tensor | None:
+        return self.tensors[-2] if self.command.opcode != "CONV" else self.tensors[4]
+
+
+_Found = tuple[int, Shape, Loops]
+_ELEMENTWISE = 2
+"""The bytes that a function of one value reads and writes."""
+
+
+def _conv(call: _Call) -> _Found:
+    group = int(call.command.attributes["group"])  # type: ignore[arg-type]
+    _, height, width, channels = call.dims(1)
+    stride = int(call.command.attributes["stride_w"])  # type: ignore[arg-type]
+    shape, taps = call.shape, height * width * channels
+    residual = call.tensors[5] is not None
+    loops = Loops(
+        lines=channels * height * stride,
+        taps=taps,
+        group=max(1, shape.columns // group),
+        passes=_ELEMENTWISE * call.table_commands + (_ELEMENTWISE + 1) * residual,
+        commands=1 + call.table_commands + residual,
+    )
+    return shape.size * taps, shape, loops
+
+
+def _conv_transpose(call: _Call) -> _Found:
+    """As the product of each pixel with all filters, which the taps of the result are summed of."""
+    group = int(call.command.attributes["group"])  # type: ignore[arg-type]
+    n, height, width, channels = call.dims(0)
+    filters = prod(call.dims(1)[1:])
+    shape = Shape(n * height, width, filters * group)
+    loops = Loops(
+        lines=channels // group,
+        taps=channels // group,
+        group=filters,
+        passes=_ELEMENTWISE + _ELEMENTWISE * call.table_commands,
+        commands=1 + call.table_commands,
+    )
+    return shape.size * loops.taps, shape, loops
+
+
+def _matmul(call: _Call) -> _Found:
+    depth = call.dims(0)[-1]
+    loops = Loops(
+        lines=depth,
+        taps=depth,
+        group=call.shape.columns,
+        passes=_ELEMENTWISE * call.table_commands,
+        commands=1 + call.table_commands,
+    )
+    return call.shape.size * depth, call.shape, loops
+
+
+def _window(call: _Call) -> _Found:
+    attributes = call.command.attributes
+    height, width = int(attributes["kernel_h"]), int(attributes["kernel_w"])  # type: ignore[arg-type]
+    loops = Loops(
+        lines=height * int(attributes["stride_w"]),  # type: ignore[arg-type]
+        taps=height * width,
+        multiplies=False,
+        passes=_ELEMENTWISE * call.table_commands,
+        commands=1 + call.table_commands,
+    )
+    return 0, call.shape, loops
+
+
+def _reduction(call: _Call) -> _Found:
+    """Pools of everything, sums: each element is read once."""
+    elements = prod(call.dims(0)) // max(1, call.shape.size)
+    loops = Loops(
+        passes=1 + elements + _ELEMENTWISE * call.table_commands,
+        commands=1 + call.table_commands,
+    )
+    return 0, call.shape, loops
+
+
+def _over_elements(commands: int) -> Callable[[_Call], _Found]:
+    """Of so many commands of the device, each of which reads its operands and writes a result."""
+
+    def kind(call: _Call) -> _Found:
+        own = [one for one in call.tensors[:-1] if one and one.storage != Storage.CONSTANT]
+        read = sum(size(one) for one in own) / max(1, call.shape.size)
+        passes = commands * (read + _ITEM_SIZES[call.result.dtype])
+        return (
+            0,
+            call.shape,
+            Loops(
+                passes=passes + _ELEMENTWISE * call.table_commands,
+                commands=commands + call.table_commands,
+            ),
+        )
+
+    return kind
+
+
+def _look_up(call: _Call) -> _Found:
+    """A copy, or a function of values instead of one."""
+    commands = max(1, call.table_commands)
+    return 0, call.shape, Loops(passes=_ELEMENTWISE * commands, commands=commands)
+
+
+def _expression(call: _Call) -> _Found:
+    code: tuple[int, ...] = call.command.attributes["code"]  # type: ignore[assignment]
+    operations = sum(1 for word in code if word & 0xFFFFFFFF > 1)
+    return _over_elements(max(1, operations))(call)
+
+
+def _plugin_kernel(call: _Call) -> _Found:
+    """What the kernel says; otherwise that it reads its operands once."""
+    found = _over_elements(1)(call)
+    try:
+        kernel = registered_kernel(call.program.kernel(call.command))
+    except KernelError:
+        return found
+    if kernel.cost is None:
+        return found
+    shapes = [None if one is None else one.dims for one in call.tensors[1:]]
+    cost, shape = kernel.cost(shapes), call.shape
+    elements = max(1, shape.size)
+    depth = -(-cost.macs // elements)
+    loops = Loops(depth, depth, shape.columns, passes=cost.operations / elements)
+    return cost.macs, shape, loops
+
+
+_KINDS: Mapping[str, Callable[[_Call], _Found]] = {
+    "QUANTIZE": _over_elements(1),
+    "DEQUANTIZE": _over_elements(1),
+    "COPY": _look_up,
+    "FILL": _over_elements(1),
+    "CONV": _conv,
+    "CONV_TRANSPOSE": _conv_transpose,
+    "MATMUL": _matmul,
+    "ADD": _over_elements(1),
+    "MUL": _over_elements(1),
+    "EXPRESSION": _expression,
+    "MAX_POOL": _window,
+    "AVERAGE_POOL": _window,
+    "GLOBAL_AVERAGE_POOL": _reduction,
+    "REDUCE": _reduction,
+    "SOFTMAX": _over_elements(4),
+    "LP_NORMALIZATION": _over_elements(3),
+    "RESIZE_NEAREST": _over_elements(1),
+    "RESIZE_LINEAR": _over_elements(4),
+    "GATHER": _over_elements(1),
+    "CALL": _plugin_kernel,
+}
