@@ -1,19 +1,23 @@
 """What the memories of a target demand of node units and of partitions.
 
-A unit is computed tile by tile in SRAM; a tile can be as small as one result, but what that depends
-on must be there at once. Constants, inputs and outputs must lie in DRAM. Where shapes are open, the
-compiler checks the same when they are known.
+A unit is computed tile by tile in SRAM; a tile can be as small as a line of results, but what those
+depend on must be there at once. Constants, inputs and outputs must lie in DRAM. Where shapes are
+open, the compiler checks the same when they are known.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping
 
 from furiosa_ep.device_emulator.target import Target
+from furiosa_ep.device_emulator.timing import PARAMETERS
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit, Operand
 
 Shape = tuple[int, ...]
 Count = Callable[[NodeUnit, Graph], int]
+
+_FILTERS = 4
+"""Those that the device multiplies a line of values by at a time."""
 
 
 def unit_decline(unit: NodeUnit, graph: Graph, target: Target) -> Decline | None:
@@ -24,8 +28,8 @@ def unit_decline(unit: NodeUnit, graph: Graph, target: Target) -> Decline | None
     if tile > sram:
         return Decline(
             DeclineCode.MEMORY_LIMIT,
-            "What one result depends on, the smallest tile of an operator, must fit into the SRAM "
-            f"of the target: {sram} bytes of {target.name}. Found: {tile} bytes.",
+            "The smallest tile of an operator, what a line of results depends on, must fit into "
+            f"the SRAM of the target: {sram} bytes of {target.name}. Found: {tile} bytes.",
             "Split the operator along the axis that it sums over, or let it stay on the CPU.",
         )
     size = sum(_bytes(one.name, graph) for one in (*unit.inputs, *unit.outputs))
@@ -70,25 +74,35 @@ def _operand(unit: NodeUnit, graph: Graph, position: int = 0) -> Shape:
     return (_shape(operands[position].name, graph) or ()) if position < len(operands) else ()
 
 
-def _products(depth: Callable[[NodeUnit, Graph], int]) -> Count:
-    """A sum of products: so many values, and as many weights."""
-    return lambda unit, graph: 2 * depth(unit, graph)
+def _tile(unit: NodeUnit, graph: Graph, taps: int, filters: int) -> int:
+    """A line of results of a few filters: as the timing model has it, or a little more."""
+    filters = min(filters, _FILTERS)
+    read = min(_bytes(unit.inputs[0].name, graph), taps * PARAMETERS.line)
+    return read + taps * filters + PARAMETERS.line * filters
 
 
-def _filter(unit: NodeUnit, graph: Graph) -> int:
+def _convolution(unit: NodeUnit, graph: Graph) -> int:
     weights = _operand(unit, graph, 3 if unit.node.op_type.startswith("QLinear") else 1)
-    return math.prod(weights[1:])
-
-
-def _transposed_filter(unit: NodeUnit, graph: Graph) -> int:
-    weights = _operand(unit, graph, 1)
+    if not weights:
+        return 0
     groups = int(unit.node.attributes.get("group", 1))
-    return math.prod((*weights[:1], *weights[2:])) // groups
+    return _tile(unit, graph, math.prod(weights[1:]), weights[0] // groups)
 
 
-def _row(unit: NodeUnit, graph: Graph) -> int:
-    shape = _operand(unit, graph)
-    return shape[0 if unit.node.attributes.get("transA") else -1] if shape else 0
+def _transposed_convolution(unit: NodeUnit, graph: Graph) -> int:
+    weights = _operand(unit, graph, 1)
+    if not weights:
+        return 0
+    groups = int(unit.node.attributes.get("group", 1))
+    return _tile(unit, graph, weights[0] // groups, math.prod(weights[1:]))
+
+
+def _product(unit: NodeUnit, graph: Graph) -> int:
+    shape, result = _operand(unit, graph), _shape(unit.outputs[0].name, graph)
+    if not shape or not result:
+        return 0
+    depth = shape[0 if unit.node.attributes.get("transA") else -1]
+    return _tile(unit, graph, depth, result[-1])
 
 
 def _along_axis(unit: NodeUnit, graph: Graph) -> int:
@@ -106,7 +120,7 @@ def _image(unit: NodeUnit, graph: Graph) -> int:
 
 
 def _window(unit: NodeUnit, graph: Graph) -> int:
-    return math.prod(unit.node.attributes.get("kernel_shape", ()))
+    return _tile(unit, graph, math.prod(unit.node.attributes.get("kernel_shape", ())), 1)
 
 
 def _reduced(unit: NodeUnit, graph: Graph) -> int:
@@ -116,10 +130,9 @@ def _reduced(unit: NodeUnit, graph: Graph) -> int:
 
 
 _TILES: Mapping[str, Count] = {
-    "Conv": _products(_filter),
-    "ConvInteger": _products(_filter),
-    "ConvTranspose": _products(_transposed_filter),
-    **dict.fromkeys(("Gemm", "MatMul", "MatMulInteger", "QGemm"), _products(_row)),
+    **dict.fromkeys(("Conv", "ConvInteger"), _convolution),
+    "ConvTranspose": _transposed_convolution,
+    **dict.fromkeys(("Gemm", "MatMul", "MatMulInteger", "QGemm"), _product),
     **dict.fromkeys(("Softmax", "LpNormalization"), _along_axis),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _image),
     **dict.fromkeys(("AveragePool", "MaxPool"), _window),

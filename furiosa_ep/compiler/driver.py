@@ -10,7 +10,7 @@ from furiosa_ep.compiler.lowering import lower, lower_alone, steps
 from furiosa_ep.compiler.passes import optimize
 from furiosa_ep.device_emulator import Executable, checksum
 from furiosa_ep.device_emulator.target import Target
-from furiosa_ep.device_emulator.timing import schedule_program
+from furiosa_ep.device_emulator.timing import MemoryLimitError, schedule_program
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner import partition
 from furiosa_ep.partitioner.descriptors import GraphPass, Lowering
@@ -182,7 +182,13 @@ class CompiledPartition:
 
 
 def _schedule(program: Program, target: Target) -> Schedule:
-    modelled = schedule_program(program, target)
+    try:
+        modelled = schedule_program(program, target)
+    except MemoryLimitError as error:
+        raise CompileError(
+            f"memory-limit: {error}; run it on smaller inputs, or leave it to the CPU with the "
+            "option disabled_ops"
+        ) from error
     return Schedule(
         target.name,
         round(target.clock_hz),

@@ -43,33 +43,16 @@ def _dims(program: Program, index: int | None) -> Dims:
     return () if index is None else program.tensors[index].dims
 
 
-def _convolution(command: Command, operands: list[Dims]) -> int:
-    return 2 * math.prod(operands[1][1:])
-
-
-def _transposed_convolution(command: Command, operands: list[Dims]) -> int:
-    channels, height, width, _ = operands[1]
-    return 2 * channels * height * width // int(command.attributes["group"])  # type: ignore[arg-type]
-
-
 def _reduction(command: Command, operands: list[Dims]) -> int:
     count = int(command.attributes["count"])  # type: ignore[arg-type]
     return math.prod(operands[0][-count:]) if count else 1
 
 
-def _window(command: Command, operands: list[Dims]) -> int:
-    return int(command.attributes["kernel_h"]) * int(command.attributes["kernel_w"])  # type: ignore[arg-type]
-
-
 _TILES: Mapping[str, Callable[[Command, list[Dims]], int]] = {
-    "CONV": _convolution,
-    "CONV_TRANSPOSE": _transposed_convolution,
-    "MATMUL": lambda _, operands: 2 * operands[0][-1],
     "SOFTMAX": lambda _, operands: 2 * operands[0][-1],
     "LP_NORMALIZATION": lambda _, operands: 2 * operands[0][-1],
     "GLOBAL_AVERAGE_POOL": lambda _, operands: math.prod(operands[0][1:3]),
     "REDUCE": _reduction,
-    "AVERAGE_POOL": _window,
-    "MAX_POOL": _window,
 }
-"""The bytes of the smallest tile, for opcodes whose results depend on more than a few values."""
+"""The bytes that one result depends on, for opcodes that read a whole axis; the timing model knows
+those of products and windows."""

@@ -1,6 +1,7 @@
 """What does not fit into the memories of the target is declined, and all else is not."""
 
 import dataclasses
+import re
 
 import numpy as np
 import onnx
@@ -13,11 +14,12 @@ from furiosa_ep.compiler.driver import CompiledPartition
 from furiosa_ep.compiler.errors import CompileError
 from furiosa_ep.compiler.limits import check_memory
 from furiosa_ep.device_emulator.target import WARBOY, Target
+from furiosa_ep.device_emulator.timing import schedule_program
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner.memory import partition_decline, unit_decline
 from furiosa_ep.partitioner.partition import partition_graph
 from furiosa_ep.partitioner.plugins import registry
-from furiosa_ep.partitioner.registry import Scope
+from furiosa_ep.partitioner.registry import Registry, Scope
 from furiosa_ep.partitioner.report import Report
 from furiosa_ep.partitioner.support import DeclineCode, NodeUnit
 from furiosa_ep.partitioner.units import node_units
@@ -81,15 +83,16 @@ def units(proto: bytes) -> tuple[Graph, list[NodeUnit]]:
 @pytest.mark.parametrize(
     ("operator", "shape", "weights", "tile"),
     [
-        ("Conv(a, wd)", "1, 6, 9, 9", "4, 6, 3, 5", 2 * 6 * 3 * 5),
-        ("Conv<group = 2>(a, wd)", "1, 6, 9, 9", "4, 3, 3, 3", 2 * 3 * 9),
-        ("ConvTranspose<group = 2>(a, wd)", "1, 4, 9, 9", "4, 3, 2, 2", 2 * 2 * 4),
-        ("Gemm<transB = 1>(a, wd)", "5, 70", "4, 70", 140),
-        ("MatMul(a, wd)", "5, 4", "4, 9", 8),
-        ("Gemm<transA = 1>(a, wd)", "4, 9", "4, 9", 8),
-        ("MatMul(a, a)", "2, 50, 50", "", 100),
+        ("Conv(a, wd)", "1, 6, 99, 99", "4, 6, 3, 5", 90 * 32 + 90 * 4 + 32 * 4),
+        ("Conv(a, wd)", "1, 6, 9, 9", "4, 6, 3, 5", 6 * 81 + 90 * 4 + 32 * 4),
+        ("Conv<group = 2>(a, wd)", "1, 6, 99, 99", "4, 3, 3, 3", 27 * 32 + 27 * 2 + 32 * 2),
+        ("ConvTranspose(a, wd)", "1, 4, 99, 99", "4, 3, 2, 2", 4 * 32 + 4 * 4 + 32 * 4),
+        ("Gemm<transB = 1>(a, wd)", "50, 70", "4, 70", 70 * 32 + 70 * 4 + 32 * 4),
+        ("MatMul(a, wd)", "5, 4", "4, 9", 20 + 4 * 4 + 32 * 4),
+        ("Gemm<transA = 1>(a, wd)", "4, 9", "4, 9", 36 + 4 * 4 + 32 * 4),
+        ("MatMul(a, a)", "2, 50, 50", "", 50 * 32 + 50 * 4 + 32 * 4),
         ("GlobalAveragePool(a)", "1, 2, 7, 9", "", 63),
-        ("MaxPool<kernel_shape = [3, 5]>(a)", "1, 2, 7, 9", "", 15),
+        ("MaxPool<kernel_shape = [3, 5]>(a)", "1, 2, 77, 99", "", 15 * 32 + 15 + 32),
         ("Softmax<axis = 1>(a)", "2, 7, 9", "", 14),
         ("Relu(a)", "1, 200000", "", 0),
     ],
@@ -106,13 +109,44 @@ def test_the_smallest_tile(operator: str, shape: str, weights: str, tile: int) -
         assert unit_decline(unit, graph, Target("t", pes=2, sram_bytes=-(-tile // 2))) is None
 
 
+def test_what_is_taken_fits_when_it_is_compiled() -> None:
+    for operator, shape, weights in (
+        ("Conv(a, wd)", "1, 6, 99, 99", "4, 6, 3, 5"),
+        ("Conv<group = 2>(a, wd)", "1, 6, 9, 9", "4, 3, 3, 3"),
+        ("ConvTranspose<group = 2>(a, wd)", "1, 4, 99, 99", "4, 3, 2, 2"),
+        ("Gemm<transB = 1>(a, wd)", "50, 70", "4, 70"),
+        ("MatMul(a, a)", "2, 50, 50", ""),
+        ("GlobalAveragePool(a)", "1, 2, 7, 9", ""),
+        ("MaxPool<kernel_shape = [3, 5]>(a)", "1, 2, 77, 99", ""),
+        ("Softmax<axis = 2>(a)", "2, 7, 9", ""),
+        ("ReduceSum<keepdims = 1>(a)", "2, 50", ""),
+    ):
+        proto = model(operator, shape, weights, "t" if "Softmax" in operator else "s")
+        graph, found = units(proto)
+        (unit,) = (one for one in found if one.node.op_type in operator)
+        decline = unit_decline(unit, graph, Target("t", sram_bytes=0))
+        assert decline is not None
+        (tile,) = re.findall(r"Found: (\d+) bytes", decline.reason)
+        program = CompiledPartition(graph.part({node.index for node in graph.nodes})).build()
+        enough = Target("t", sram_bytes=max(64, int(tile)))
+        check_memory(program, enough)
+        schedule_program(program, enough)
+
+
+def test_what_the_timing_model_cannot_place_is_told_as_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small = dataclasses.replace(WARBOY, sram_bytes=2000)
+    monkeypatch.setattr(Registry, "target", lambda *_: small)
+    partition = CompiledPartition(model("MatMul(a, a)", "N, N"))
+    partition.build([[9, 9]])
+    with pytest.raises(CompileError, match=r"memory-limit: .*MatMul.* there are 2000"):
+        partition.build([[99, 99]])
+
+
 def test_the_compiler_agrees_on_the_tile() -> None:
     for operator, shape, weights, tile in (
-        ("Conv(a, wd)", "1, 6, 9, 9", "4, 6, 3, 5", 180),
-        ("ConvTranspose<group = 2>(a, wd)", "1, 4, 9, 9", "4, 3, 2, 2", 16),
-        ("MatMul(a, a)", "2, 50, 50", "", 100),
         ("GlobalAveragePool(a)", "1, 2, 7, 9", "", 63),
-        ("MaxPool<kernel_shape = [3, 5]>(a)", "1, 2, 7, 9", "", 15),
         ("Softmax<axis = 2>(a)", "2, 7, 9", "", 18),
         ("ReduceSum<keepdims = 1>(a)", "2, 50", "", 100),
     ):
