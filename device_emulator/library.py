@@ -32,6 +32,9 @@ class BindingRecord(ctypes.Structure):
     ]
 
 
+WriteCallback = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+"""What furiosa_profile_write calls: context, data, size."""
+
 _Pointers = ctypes.POINTER(ctypes.c_void_p)
 _Binding = ctypes.POINTER(BindingRecord)
 _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
@@ -63,6 +66,17 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
             *[ctypes.c_void_p, _Pointers, ctypes.c_size_t, _Pointers, ctypes.c_size_t],
             *[ctypes.c_size_t, ctypes.c_size_t, ctypes.POINTER(ctypes.c_int64)],
         ],
+    ),
+    "furiosa_profile_create": (ctypes.c_int, [ctypes.POINTER(ctypes.c_void_p)]),
+    "furiosa_profile_free": (None, [ctypes.c_void_p]),
+    "furiosa_profile_record": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int32]),
+    "furiosa_profile_span": (
+        ctypes.c_int,
+        [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64],
+    ),
+    "furiosa_profile_write": (
+        ctypes.c_int,
+        [ctypes.c_void_p, ctypes.c_uint32, WriteCallback, ctypes.c_void_p],
     ),
     **_DEVICE_PROTOTYPES,
 }

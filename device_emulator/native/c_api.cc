@@ -4,6 +4,7 @@
 #include "device_emulator/native/checksum.h"
 #include "device_emulator/native/executor.h"
 #include "device_emulator/native/kernel_registry.h"
+#include "device_emulator/native/profiling/trace_file.h"
 #include "device_emulator/native/spinning_pool.h"
 #include "furiosa_ep/include/furiosa_ep.h"
 #include "kernels/native/isa.h"
@@ -63,6 +64,7 @@ furiosa_status furiosa_program_load(const void* data, size_t size,
     require(program != nullptr, "program is NULL");
     *program = nullptr;
     require(data != nullptr, "data is NULL");
+    furiosa::profiling::follow_environment();
     auto handle = std::make_unique<furiosa_program>();
     handle->executable = furiosa::Executable::load({static_cast<const std::byte*>(data), size});
     *program = handle.release();

@@ -439,6 +439,38 @@ FURIOSA_API furiosa_status furiosa_kernel_register(const furiosa_kernel* kernel)
  */
 FURIOSA_API furiosa_status furiosa_kernel_unregister(const furiosa_kernel* kernel) FURIOSA_NOEXCEPT;
 
+/* Profiles: what all runs of the process take on the host, and on the modelled device. A profile
+ * keeps up to 1,000,000 events and counts what comes after. $FURIOSA_PROFILER_OUTPUT_PATH, which
+ * furiosa_program_load reads, writes one to a file. */
+typedef struct furiosa_profile furiosa_profile;
+
+/* What of a profile is wanted: one or both. */
+typedef enum furiosa_resource {
+  FURIOSA_RESOURCE_CPU = 1,
+  FURIOSA_RESOURCE_NPU = 2
+} furiosa_resource;
+
+/* A profile that records nothing yet, to be freed with furiosa_profile_free. */
+FURIOSA_API furiosa_status furiosa_profile_create(furiosa_profile** profile) FURIOSA_NOEXCEPT;
+
+FURIOSA_API void furiosa_profile_free(furiosa_profile* profile) FURIOSA_NOEXCEPT;
+
+/* From now on the profile records (1), or not (0). Runs count that begin in between. */
+FURIOSA_API furiosa_status furiosa_profile_record(furiosa_profile* profile,
+                                                  int32_t on) FURIOSA_NOEXCEPT;
+
+/* Adds what the calling thread did from `start` to `end`, in nanoseconds of CLOCK_MONOTONIC. */
+FURIOSA_API furiosa_status furiosa_profile_span(furiosa_profile* profile, const char* name,
+                                                int64_t start, int64_t end) FURIOSA_NOEXCEPT;
+
+/* Takes a part of a text. */
+typedef void (*furiosa_writer)(void* context, const char* data, size_t size);
+
+/* Calls write(context, data, size) with the profile as a Chrome trace, in one part or more. */
+FURIOSA_API furiosa_status furiosa_profile_write(const furiosa_profile* profile, uint32_t resources,
+                                                 furiosa_writer write,
+                                                 void* context) FURIOSA_NOEXCEPT;
+
 #if defined(__cplusplus)
 } /* extern "C" */
 #endif

@@ -164,6 +164,7 @@ bool TraceFile::write(const std::string& text) {
 std::string follow_environment() {
   struct Current {
     std::string path;
+    std::string problem;
     std::unique_ptr<Attachment> attachment;
   };
   static auto& current = *new Current();
@@ -172,19 +173,24 @@ std::string follow_environment() {
   std::unique_ptr<Attachment> old, made;  // which lock the mutex themselves
   {
     const std::lock_guard lock(profiles_mutex());
-    if (path == current.path) return {};
+    if (path == current.path) return current.problem;
     current.path = path;
+    current.problem.clear();
     old = std::move(current.attachment);
   }
   if (path.empty()) return {};
+  std::string problem;
   try {
     made = std::make_unique<Attachment>(TraceFile::at(path), kAllSessions);
   } catch (const std::exception& error) {
-    return std::string(kVariable) + ": " + error.what();
+    problem = std::string(kVariable) + ": " + error.what();
   }
   const std::lock_guard lock(profiles_mutex());
-  if (current.path == path) std::swap(current.attachment, made);
-  return {};
+  if (current.path == path) {
+    std::swap(current.attachment, made);
+    current.problem = problem;
+  }
+  return problem;
 }
 
 SessionProfile::SessionProfile()
