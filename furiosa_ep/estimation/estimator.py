@@ -7,7 +7,16 @@ from furiosa_ep.device_emulator.timing import schedule_program
 from furiosa_ep.estimation import host
 from furiosa_ep.estimation.confidence import confidence
 from furiosa_ep.estimation.errors import EstimateError
-from furiosa_ep.estimation.figures import Bound, Energy, Estimate, Layer, Memory, Run
+from furiosa_ep.estimation.figures import (
+    ENTERING,
+    LEAVING,
+    Bound,
+    Energy,
+    Estimate,
+    Layer,
+    Memory,
+    Run,
+)
 from furiosa_ep.estimation.layers import instruction_loads, npu_layers
 from furiosa_ep.estimation.placement import HostNode, Placement, place
 from furiosa_ep.estimation.reading import ModelLike
@@ -134,7 +143,7 @@ def _border_layers(works: Iterable[host.BorderWork], entering: bool) -> Iterable
     for work in works:
         if work.entering is not entering:
             continue
-        op = "Quantize, Lower" if entering else "Unlower, Dequantize"
+        op = ENTERING if entering else LEAVING
         yield Layer(work.name, op, 1e3 * work.host_seconds, Bound.HOST)
         yield Layer(work.name, "Transfer", 1e3 * work.transfer_seconds, Bound.IO)
 

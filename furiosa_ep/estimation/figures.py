@@ -10,6 +10,9 @@ from furiosa_ep.device_emulator.timing import Schedule
 from furiosa_ep.estimation.placement import HostNode
 from furiosa_ep.program import Program
 
+ENTERING, LEAVING = "Quantize, Lower", "Unlower, Dequantize"
+"""What the host does to tensors that enter and leave the NPU."""
+
 
 class Confidence(enum.StrEnum):
     """How near a figure is to what the models of time were fitted to (docs/estimate.md)."""

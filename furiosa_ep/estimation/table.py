@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from furiosa_ep.estimation.figures import Bound, Estimate, Layer
+from furiosa_ep.estimation.figures import ENTERING, Bound, Estimate, Layer
 
 _BESIDE = (Bound.HOST, Bound.IO)
 _LONGEST_NAME = 44
+_MUCH = 0.3
+"""The part of the latency from which on an input deserves a hint."""
 
 
 def table(estimate: Estimate, most_layers: int | None) -> str:
@@ -13,7 +15,7 @@ def table(estimate: Estimate, most_layers: int | None) -> str:
 
     All layers in their order where `most_layers` is None; none where it is 0.
     """
-    lines = [*_figures(estimate), *_host(estimate)]
+    lines = [*_figures(estimate), *_host(estimate), *_hint(estimate)]
     if most_layers != 0:
         lines += ["", *_layers(estimate, most_layers)]
     return "\n".join(lines)
@@ -56,6 +58,20 @@ def _host(one: Estimate) -> Iterable[str]:
         alike.setdefault((node.op_type, node.code), []).append(node.reason)
     for (op_type, code), reasons in alike.items():
         yield f"host         {len(reasons)} x {op_type} ({code}): {reasons[0]}"
+
+
+def _hint(one: Estimate) -> Iterable[str]:
+    """What to do where quantizing float inputs is much of the time."""
+    slow = [
+        layer.name
+        for layer in one.layers
+        if layer.op == ENTERING and layer.ms > _MUCH * one.latency_ms
+    ]
+    if slow:
+        yield (
+            f"hint         the host quantizes {', '.join(slow)}: floats take long; let inputs be "
+            "bytes (furiosa quantize --input-type)"
+        )
 
 
 def _layers(one: Estimate, most: int | None) -> Iterable[str]:

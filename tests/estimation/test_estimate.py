@@ -13,6 +13,7 @@ import furiosa_ep
 from furiosa_ep.cli.selftest import tiny_model
 from furiosa_ep.device_emulator.timing import schedule_program
 from furiosa_ep.estimation import Bound, Confidence, Estimate, EstimateError, estimate, host
+from furiosa_ep.estimation.placement import HostNode
 from furiosa_ep.quantization import quantize_model
 from tests.estimation.models import network
 
@@ -112,6 +113,20 @@ def test_what_stays_on_the_host_is_listed_with_the_reason(found: Estimate) -> No
     assert layer.ms == pytest.approx(1e3 * host.node_seconds(node))
     assert "No plugin supports Einsum" in own.table()
     assert own.confidence["latency_ms"] is Confidence.LOW
+
+
+def test_slow_inputs_deserve_a_hint(found: Estimate) -> None:
+    assert "hint" not in found.table()
+    slow = estimate(network((1, 3, 256, 256), channels=8), float_inputs=True)
+    assert "the host quantizes x: floats take long" in slow.table()
+
+
+def test_views_take_the_host_no_time() -> None:
+    view, copy = (
+        HostNode("n", op_type, "", "", macs=0, bytes=10**9) for op_type in ("Reshape", "Concat")
+    )
+    assert host.node_seconds(view) == host.NODE_SECONDS
+    assert host.node_seconds(copy) == pytest.approx(host.NODE_SECONDS + 0.1)
 
 
 def test_provider_options_count() -> None:
