@@ -17,7 +17,7 @@ inline constexpr uint32_t kMaxPes = kMaxCards * kPesPerCard;
 inline constexpr uint32_t kMaxClients = 256;
 inline constexpr uint32_t kThermalWords = 8;
 
-inline constexpr char kStateMagic[8] = {'F', 'U', 'R', 'I', 'O', 'S', 'A', 'D'};
+inline constexpr uint64_t kStateMagic = 0x4441534f49525546;  // "FURIOSAD"
 inline constexpr uint32_t kStateVersion = 1;
 
 using SharedWord = std::atomic<uint64_t>;
@@ -61,7 +61,7 @@ struct alignas(64) ClientSlot {
 };
 
 struct State {
-  char magic[8];  // written last
+  SharedWord magic;  // written last
   uint32_t version;
   uint32_t reserved;
   uint64_t size;

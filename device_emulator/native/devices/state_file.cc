@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <mutex>
 #include <system_error>
@@ -67,19 +66,14 @@ State* map(int file, const std::string& path, const RecordLocks& locks) {
   auto* state = static_cast<State*>(memory);
   try {
     // Whoever began may have died before it wrote the magic.
-    constexpr char kNoMagic[sizeof(kStateMagic)] = {};
-    if (std::memcmp(state->magic, kNoMagic, sizeof(kNoMagic)) == 0) {
+    if (state->magic == 0) {
       // Without it, a full file system would kill processes that write.
       if (const int error = posix_fallocate(file, 0, sizeof(State))) fail("write " + path, error);
       state->version = kStateVersion;
       state->size = sizeof(State);
-      std::atomic_thread_fence(std::memory_order_release);
-      std::memcpy(state->magic, kStateMagic, sizeof(kStateMagic));
+      state->magic = kStateMagic;
     }
-    if (std::memcmp(state->magic, kStateMagic, sizeof(kStateMagic)) != 0) {
-      refuse(path, "it does not begin with " +
-                       std::string(std::begin(kStateMagic), std::end(kStateMagic)));
-    }
+    if (state->magic != kStateMagic) refuse(path, "it does not begin with FURIOSAD");
     if (state->version != kStateVersion || state->size != sizeof(State)) {
       refuse(path, "it is of version " + std::to_string(state->version) + " instead of " +
                        std::to_string(kStateVersion));
