@@ -103,7 +103,7 @@ def _estimate(
         batch=placement.batch,
         workers=workers,
         quantized=placement.quantized,
-        npu_latency_ms=1e3 * npu,
+        npu_latency_ms=1e3 * (npu + transfer),
         transfer_ms=1e3 * transfer,
         host_ms=1e3 * on_host,
         latency_ms=1e3 * latency,

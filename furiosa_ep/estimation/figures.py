@@ -106,13 +106,13 @@ class Estimate:
     quantized: bool
     """Whether the model was; a float model is estimated as if it were quantized whole."""
     npu_latency_ms: float
-    """Compute and DMA of one inference of the batch."""
+    """One inference of the batch: inputs and outputs over PCI Express, compute and DMA."""
     transfer_ms: float
-    """Over PCI Express."""
+    """The part of it that goes over PCI Express."""
     host_ms: float
     """Quantize, Lower, Unlower, Dequantize, and the nodes that stay on the host."""
     latency_ms: float
-    """All of it, one after the other."""
+    """NPU and host, one after the other."""
     throughput_per_s: float
     """Samples."""
     npu_throughput_per_s: float

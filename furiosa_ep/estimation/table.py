@@ -30,7 +30,8 @@ def _figures(one: Estimate) -> Iterable[str]:
     yield f"target       {one.target}, {', '.join(work)}"
     yield f"model        {source}; {_count(one.macs)} multiplications on the NPU"
     yield _row("NPU latency", f"{one.npu_latency_ms:.3f} ms", sure["npu_latency_ms"])
-    parts = f"NPU {one.npu_latency_ms:.3f} + host {one.host_ms:.3f} + PCIe {one.transfer_ms:.3f}"
+    npu = one.npu_latency_ms - one.transfer_ms
+    parts = f"NPU {npu:.3f} + host {one.host_ms:.3f} + PCIe {one.transfer_ms:.3f}"
     yield _row("latency", f"{one.latency_ms:.3f} ms", sure["latency_ms"], parts)
     more = f"{one.npu_throughput_per_s:.1f} where the host keeps up"
     yield _row("throughput", f"{one.throughput_per_s:.1f} /s", sure["throughput_per_s"], more)
