@@ -7,14 +7,14 @@ from dataclasses import dataclass
 class Parameters:
     """The constants of the timing model; docs/timing_model.md says where each is from."""
 
-    command_cycles: float = 2400.0
+    command_cycles: float = 2080.0
     """Fitted. Each command costs so many cycles that do not depend on its size: its descriptor is
     read, the slices are set up, the pipeline fills and drains."""
-    multiply_cycles: float = 1.28
+    multiply_cycles: float = 1.242
     """Fitted. Each step of 32 x 4 multiplications takes so many cycles, 1 of which is the peak."""
-    exchange: float = 0.42
+    exchange: float = 0.465
     """Fitted. The part by which data that another PE of a fused device holds slows a command."""
-    rearrange_bytes_per_cycle: float = 6.4
+    rearrange_bytes_per_cycle: float = 6.03
     """Fitted. How fast values are joined or cut apart, along channels, by a Concat or a Split. One
     engine of the device does it, however many PEs there are."""
     fetch_bytes_per_cycle: float = 16.0

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from furiosa_ep.device_emulator import register_kernel, unregister_kernel
@@ -113,6 +113,7 @@ def assert_possible(schedule: Schedule) -> None:
         )
 
 
+@settings(deadline=None)
 @given(SIZES, SIZES, LAYERS, TARGETS)
 def test_schedules_are_possible(
     height: int, width: int, layers: list[tuple[int, int]], target: Target
@@ -143,6 +144,7 @@ def test_host_quantizes_before_and_after_transfers() -> None:
     assert (sent, taken) == (32 * 32 * 16, 32 * 32 * 32)
 
 
+@settings(deadline=None)
 @given(SIZES, SIZES, LAYERS, st.sampled_from(["height", "width", "columns", "kernel"]))
 def test_more_work_takes_longer(
     height: int, width: int, layers: list[tuple[int, int]], grown: str
@@ -155,6 +157,7 @@ def test_more_work_takes_longer(
     assert npu_cycles(chain(height, width, layers)) <= npu_cycles(larger)
 
 
+@settings(deadline=None)
 @given(SIZES, SIZES, LAYERS)
 def test_fused_device_is_slower_by_no_more_than_exchange(
     height: int, width: int, layers: list[tuple[int, int]]
@@ -164,6 +167,7 @@ def test_fused_device_is_slower_by_no_more_than_exchange(
     assert npu_cycles(program, WARBOY_2PE) <= most + len(layers)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), LAYERS, st.integers(2, 8))
 def test_batch_takes_no_longer_than_its_samples(
     height: int, width: int, layers: list[tuple[int, int]], batch: int

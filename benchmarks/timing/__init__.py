@@ -1,0 +1,1 @@
+"""The timing model held against what has been published about the Warboy."""

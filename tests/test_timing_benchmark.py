@@ -1,0 +1,136 @@
+"""The timing model is near to what has been published, as far as networks can be built here."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from benchmarks.models import macs, yolov8
+from benchmarks.models.mobilenet import mobilenet_v1
+from benchmarks.models.ssd_resnet34 import ssd_resnet34
+from benchmarks.models.yolov5 import yolov5l, yolov5n, yolov5s
+from benchmarks.models.yolov7 import yolov7
+from benchmarks.timing import fit, report
+from benchmarks.timing.figures import FIGURES, Figure, Measured
+from benchmarks.timing.fit import Quality, Row, fused_ratios
+from benchmarks.timing.networks import Networks, without_decoding
+from furiosa_ep.device_emulator.timing import PARAMETERS, Engine, schedule_program
+
+LARGE = frozenset({"ssd_resnet34", "yolov7", "yolov5l"})
+"""Slow to build; `python -m benchmarks.timing` has them."""
+
+
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    return Networks()
+
+
+@pytest.fixture(scope="module")
+def found(networks: Networks) -> list[Row]:
+    figures = [one for one in FIGURES if one in networks and one.network not in LARGE]
+    return fit.rows(figures, fit.predictor(networks))
+
+
+def test_figures_are_predicted(found: list[Row]) -> None:
+    assert len(found) >= 11
+    quality = Quality.of(found)
+    assert quality.mean <= 0.06, report.table(found)
+    assert quality.most <= 0.12, report.table(found)
+    assert quality.rank >= 0.97
+
+
+def test_figures_that_nothing_was_fitted_to_are_predicted(found: list[Row]) -> None:
+    assert Quality.of([row for row in found if not row.figure.fitted]).mean <= 0.12
+
+
+def test_fused_times_keep_their_ratio_to_single_ones(found: list[Row]) -> None:
+    ratios = fused_ratios(found)
+    assert set(ratios) == {"yolov5n", "yolov5s", "yolov8n"}
+    for published, predicted in ratios.values():
+        assert predicted == pytest.approx(published, rel=0.1)
+
+
+def test_kinds_of_commands_take_what_was_published(networks: Networks) -> None:
+    """The means of MobileNet-v1: 5.1 to 5.3 us for a convolution, 1.1 to 1.4 for a depthwise."""
+    program = networks.program("mobilenet_v1", 1)
+    schedule = schedule_program(program, fit.TARGETS[2])
+    dense: list[float] = []
+    depthwise: list[float] = []
+    for event in schedule.events:
+        command = program.commands[event.command]
+        if event.engine is Engine.COMPUTE and command.opcode == "CONV":
+            kind = depthwise if command.attributes["group"] != 1 else dense
+            kind.append((event.end - event.start) / 2e3)
+    assert sum(dense) / len(dense) == pytest.approx(5.3, rel=0.2)
+    assert sum(depthwise) / len(depthwise) == pytest.approx(1.25, rel=0.2)
+
+
+def test_fit_finds_parameters_again() -> None:
+    figures = [Figure(f"n{n}", 1, 1.0, Measured.RUN, "") for n in range(4)]
+    names = dict(zip((figure.network for figure in figures), fit.FITTED, strict=True))
+    published = [
+        replace(one, milliseconds=getattr(PARAMETERS, names[one.network])) for one in figures
+    ]
+    start = replace(PARAMETERS, command_cycles=3000.0, exchange=0.3)
+    best = fit.fit(published, lambda one, given: getattr(given, names[one.network]), start)
+    for name in fit.FITTED:
+        assert getattr(best, name) == pytest.approx(getattr(PARAMETERS, name), rel=0.02)
+
+
+def test_each_family_is_predicted_by_the_others() -> None:
+    def predict(figure: Figure, parameters: object) -> float:
+        return figure.milliseconds * 1.1
+
+    rows = fit.across_families(FIGURES, predict)
+    assert {row.figure for row in rows} == set(FIGURES)
+    assert Quality.of(rows).mean == pytest.approx(0.1)
+    assert Quality.of(rows).rank == 1.0
+
+
+def test_table_and_plot_are_written(found: list[Row], tmp_path: Path) -> None:
+    document, plot = tmp_path / "page.md", tmp_path / "plot.svg"
+    document.write_text(f"before\n{report.MARKERS[0]}\nold\n{report.MARKERS[1]}\nbehind\n")
+    report.write_table(found, document)
+    text = document.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nbehind\n")
+    assert "old" not in text
+    assert report.table(found) in text
+    pytest.importorskip("matplotlib")
+    report.write_plot(found, plot)
+    first = plot.read_bytes()
+    report.write_plot(found, plot)
+    assert plot.read_bytes() == first
+    assert b"yolov8n" in first
+
+
+def test_decoding_is_taken_off() -> None:
+    model = without_decoding(yolov8.yolov8n())
+    shapes = [
+        [dim.dim_value for dim in output.type.tensor_type.shape.dim]
+        for output in model.graph.output
+    ]
+    assert sorted(shapes) == sorted([1, n, side, side] for n in (64, 80) for side in (20, 40, 80))
+
+
+@pytest.mark.parametrize(
+    ("build", "billions", "millions"),
+    [
+        (mobilenet_v1, 0.569, 4.23),
+        (yolov5n, 2.23, 1.9),
+        (yolov5s, 8.22, 7.2),
+        (yolov5l, 54.5, 46.5),
+        (yolov7, 52.3, 36.9),
+        (ssd_resnet34, 216.9, 20.0),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_networks_are_the_published_ones(build: object, billions: float, millions: float) -> None:
+    model = build() if callable(build) else onnx.ModelProto()
+    assert macs(model) / 1e9 == pytest.approx(billions, rel=0.01)
+    layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    names = {name for layer in layers for name in layer.input[1:]}
+    arrays = (numpy_helper.to_array(one) for one in model.graph.initializer if one.name in names)
+    assert sum(array.size for array in arrays) / 1e6 == pytest.approx(millions, rel=0.03)
