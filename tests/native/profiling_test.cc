@@ -4,12 +4,16 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <set>
 #include <thread>
 
 #include "device_emulator/native/executor.h"
-#include "device_emulator/native/profiling/recording.h"
+#include "device_emulator/native/profiling/trace_file.h"
 #include "tests/native/samples.h"
 
 namespace furiosa::test {
@@ -193,6 +197,34 @@ bool threads_run_and_attach() {
   return expect(events > 0 && !profiling::attached(), "nothing is attached any more");
 }
 
+// Sessions that come and go, all with one file.
+bool threads_write_a_file() {
+  const auto executable = Executable::load(samples().front().program);
+  char folder[] = "/tmp/profiling_test.XXXXXX";
+  if (!expect(mkdtemp(folder) != nullptr, "a folder")) return false;
+  const std::string path = std::string(folder) + "/trace.json";
+  constexpr int kThreads = 3, kSessions = 8, kRuns = 5;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      for (int session = 0; session < kSessions; ++session) {
+        profiling::SessionProfile profile;
+        profile.write_to(path);
+        for (int repeat = 0; repeat < kRuns; ++repeat)
+          run(*executable, {profile.session(), "", 0, 0});
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::ifstream file(path);
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  size_t found = 0;
+  for (size_t at = 0; (at = text.find("\"Inference\"", at)) != std::string::npos; ++at) ++found;
+  std::filesystem::remove_all(folder);
+  return expect(found == kThreads * kSessions * kRuns, "every run is in the file") &&
+         expect(text.ends_with("\"dropped_events\":0}}\n"), "the file is whole");
+}
+
 }  // namespace
 }  // namespace furiosa::test
 
@@ -200,6 +232,6 @@ int main() {
   using namespace furiosa::test;
   const bool right = shows_host_and_device() && shows_what_is_wanted() &&
                      a_device_runs_one_after_the_other() && forgets_what_is_too_much() &&
-                     escapes_texts() && threads_run_and_attach();
+                     escapes_texts() && threads_run_and_attach() && threads_write_a_file();
   return right ? 0 : 1;
 }
