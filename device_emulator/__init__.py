@@ -1,17 +1,25 @@
-"""The emulated device: executes Programs, natively or with the reference kernels."""
+"""The emulated device: executes Programs, natively or with the reference kernels.
 
-from furiosa_ep.device_emulator.executor import Executable
-from furiosa_ep.device_emulator.kernels import (
-    KernelError,
-    call_kernel,
-    native_function,
-    register_kernel,
-    registered_kernel,
-    unregister_kernel,
-)
+Importing this package is cheap: what needs NumPy is loaded when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
 from furiosa_ep.device_emulator.library import LibraryError, checksum, load_library
-from furiosa_ep.device_emulator.profiling import CommandTime, profile_commands
-from furiosa_ep.device_emulator.reference_executor import run_reference
+
+if TYPE_CHECKING:
+    from furiosa_ep.device_emulator.executor import Executable
+    from furiosa_ep.device_emulator.kernels import (
+        KernelError,
+        call_kernel,
+        native_function,
+        register_kernel,
+        registered_kernel,
+        unregister_kernel,
+    )
+    from furiosa_ep.device_emulator.profiling import CommandTime, profile_commands
+    from furiosa_ep.device_emulator.reference_executor import run_reference
 
 __all__ = [
     "CommandTime",
@@ -28,3 +36,25 @@ __all__ = [
     "run_reference",
     "unregister_kernel",
 ]
+
+_NAMES = {
+    "executor": ("Executable",),
+    "kernels": (
+        *("KernelError", "call_kernel", "native_function"),
+        *("register_kernel", "registered_kernel", "unregister_kernel"),
+    ),
+    "profiling": ("CommandTime", "profile_commands"),
+    "reference_executor": ("run_reference",),
+}
+"""What each module gives."""
+
+
+if not TYPE_CHECKING:  # which sees the imports above instead, and misspelt names
+
+    def __getattr__(name: str) -> object:
+        for module, names in _NAMES.items():
+            if name in names:
+                value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

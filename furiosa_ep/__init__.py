@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from furiosa_ep.device_emulator.library import LibraryError
     from furiosa_ep.estimation import Estimate, EstimateError, estimate
     from furiosa_ep.explanation import explain
+    from furiosa_ep.files import get_include
     from furiosa_ep.options import OptionError, Options
-    from furiosa_ep.program.files import get_include
     from furiosa_ep.provider.registration import (
         RegistrationError,
         get_ep_name,
@@ -64,7 +64,7 @@ _MODULES = {
     "explain": "furiosa_ep.explanation",
     "get_ep_name": "furiosa_ep.provider.registration",
     "get_ep_names": "furiosa_ep.provider.registration",
-    "get_include": "furiosa_ep.program.files",
+    "get_include": "furiosa_ep.files",
     "get_library_path": "furiosa_ep.provider.registration",
     "register": "furiosa_ep.provider.registration",
     "unregister": "furiosa_ep.provider.registration",
@@ -94,7 +94,7 @@ def __dir__() -> list[str]:
 
 def _version() -> str:
     """FURIOSA_EP_VERSION of the C header: the one place that states the version."""
-    from furiosa_ep.program.files import package_file
+    from furiosa_ep.files import package_file
 
     header = package_file("include", "furiosa_ep.h").read_text(encoding="utf-8")
     return str(re.findall(r'#define FURIOSA_EP_VERSION "([^"]+)"', header)[0])

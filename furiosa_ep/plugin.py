@@ -7,6 +7,7 @@ module of furiosa_ep promises that to plugins.
 """
 
 from furiosa_ep.device_emulator.target import Target
+from furiosa_ep.files import file_in_package
 from furiosa_ep.graph import (
     DeviceGraph,
     DeviceValue,
@@ -69,7 +70,6 @@ from furiosa_ep.partitioner.support import (
     constraint,
 )
 from furiosa_ep.program import DType, Program
-from furiosa_ep.program.files import file_in_package
 
 __all__ = [
     "API_VERSION",

@@ -13,11 +13,12 @@ PACKAGE = "furiosa_ep"
 FOLDERS = ("kernels", "partitioner", "device_emulator", "quantization")
 """Components that live at the root and are linked into the package."""
 
-GROUND = {"graph", "program"}
+GROUND = {"files", "graph", "program"}
 BELOW_COMPILER = GROUND | {"kernels", "device_emulator", "partitioner"}
 MAY_IMPORT: dict[str, set[str]] = {
     "graph": {"program"},
-    "program": set(),
+    "program": {"files"},
+    "files": set(),
     "options": set(),
     "page": set(),
     "kernels": GROUND,

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from furiosa_ep.files import package_file
 from furiosa_ep.partitioner import hook_document
 from furiosa_ep.partitioner.descriptors import API_VERSION, PluginInfo
 from furiosa_ep.partitioner.hookspecs import DESCRIPTORS, hookimpl
 from furiosa_ep.partitioner.plugins import BUILT_IN_MODULE, Source, load, registry_of
-from furiosa_ep.program.files import package_file
 
 FOLDER = Path(__file__).parents[1] / "docs" / "plugins"
 PAGES = hook_document.pages()

@@ -4,7 +4,12 @@ from furiosa_ep import devices
 
 with devices.open("npu0pe0") as device:
     outputs = await device.run(program, inputs)
+
+What opens devices and runs on them, and needs NumPy for it, is loaded when it is first used.
 """
+
+import importlib
+from typing import TYPE_CHECKING
 
 from furiosa_ep.device_emulator.devices.cards import Card
 from furiosa_ep.device_emulator.devices.errors import (
@@ -36,10 +41,13 @@ from furiosa_ep.device_emulator.devices.listing import (
     list_devices,
 )
 from furiosa_ep.device_emulator.devices.native import host_directory
-from furiosa_ep.device_emulator.devices.opening import find, open_shared
-from furiosa_ep.device_emulator.devices.opening import open_device as open  # noqa: A004
-from furiosa_ep.device_emulator.devices.running import OpenDevice
 from furiosa_ep.device_emulator.devices.spec import DeviceSpec, Mode
+from furiosa_ep.device_emulator.devices.telemetry import Telemetry, Utilization
+
+if TYPE_CHECKING:
+    from furiosa_ep.device_emulator.devices.opening import find, open_shared
+    from furiosa_ep.device_emulator.devices.opening import open_device as open  # noqa: A004
+    from furiosa_ep.device_emulator.devices.running import OpenDevice
 
 __all__ = [
     "Card",
@@ -65,6 +73,8 @@ __all__ = [
     "OutOfDeviceMemory",
     "PeStatus",
     "SpecError",
+    "Telemetry",
+    "Utilization",
     "clear",
     "clients",
     "device_error",
@@ -78,3 +88,22 @@ __all__ = [
     "open_shared",
     "reset",
 ]
+
+_LATER = {
+    "OpenDevice": ("running", "OpenDevice"),
+    "find": ("opening", "find"),
+    "open": ("opening", "open_device"),
+    "open_shared": ("opening", "open_shared"),
+}
+"""Module and name of what is not imported above."""
+
+
+if not TYPE_CHECKING:  # which sees the imports above instead, and misspelt names
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module, there = _LATER[name]
+        value = getattr(importlib.import_module(f"{__name__}.{module}"), there)
+        globals()[name] = value
+        return value

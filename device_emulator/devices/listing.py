@@ -13,7 +13,6 @@ from furiosa_ep.device_emulator.device_records import (
 )
 from furiosa_ep.device_emulator.devices.cards import (
     ARCHITECTURE,
-    CLOCK_MHZ,
     DRIVER_VERSION,
     PES,
     PRODUCT,
@@ -24,10 +23,10 @@ from furiosa_ep.device_emulator.devices.faults import Fault
 from furiosa_ep.device_emulator.devices.faults import reset as reset_device
 from furiosa_ep.device_emulator.devices.native import check, configure, native
 from furiosa_ep.device_emulator.devices.spec import DeviceSpec, Mode, Named
+from furiosa_ep.device_emulator.devices.telemetry import Telemetry, look
+from furiosa_ep.device_emulator.devices.thermal import Observation
 
-THERMAL_WORDS = 8
 _MOST_CLIENTS = 256
-_PERMILLE = 1000
 
 
 class CoreStatus(enum.StrEnum):
@@ -205,9 +204,7 @@ class Device:
     @property
     def clock_frequency(self) -> int:
         """In MHz, as it is throttled now."""
-        share = self.thermal()[0] or _PERMILLE
-        hot = any(Fault.OVERHEAT in one.armed for one in self.status())
-        return CLOCK_MHZ * min(share, _PERMILLE) // _PERMILLE // (2 if hot else 1)
+        return self.telemetry().clock_frequency
 
     @property
     def dram_bytes(self) -> int:
@@ -232,16 +229,19 @@ class Device:
         """Makes PEs that have failed work again."""
         reset_device(self.name)
 
-    def thermal(self) -> tuple[int, ...]:
-        """Eight words that processes share; the first is the clock in parts of 1000, 0 for all."""
-        words = (ctypes.c_uint64 * THERMAL_WORDS)()
-        check(native().furiosa_card_thermal(self.index, words, THERMAL_WORDS))
-        return tuple(words)
+    def telemetry(self) -> Telemetry:
+        """How warm and how busy it is."""
+        return look(self.card, self._observe)
 
-    def set_thermal(self, words: tuple[int, ...]) -> None:
-        """Writes the words that thermal() reads."""
-        record = (ctypes.c_uint64 * THERMAL_WORDS)(*words)
-        check(native().furiosa_card_set_thermal(self.index, record, THERMAL_WORDS))
+    def _observe(self, now: int) -> Observation:
+        pes = [_pe_record(self.index, pe) for pe in self.cores]
+        overheat = Fault.OVERHEAT.number
+        return Observation(
+            time=now,
+            cycles=tuple(one.counters.cycles for one in pes),
+            overheats=sum(one.struck[overheat] for one in pes),
+            overheating=any(one.armed[overheat] for one in pes),
+        )
 
 
 def list_devices() -> list[Device]:

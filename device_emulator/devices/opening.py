@@ -12,6 +12,7 @@ from furiosa_ep.device_emulator.devices.listing import (
     DeviceFile,
     PeStatus,
     find_named,
+    get_device,
     list_devices,
 )
 from furiosa_ep.device_emulator.devices.native import check, native
@@ -218,4 +219,7 @@ def _hold(files: Sequence[DeviceFile], *, shared: bool) -> "OpenDevice":
             array, len(records), _SHARED if shared else 0, ctypes.byref(handle)
         )
     )
-    return OpenDevice(handle, tuple(files), shared=shared)
+    opened = OpenDevice(handle, tuple(files), shared=shared)
+    for card in {file.card for file in files}:
+        get_device(card).telemetry()  # so that how warm it becomes counts from here
+    return opened

@@ -2,6 +2,6 @@
 
 import sys
 
-from furiosa_ep.cli import main
+from furiosa_ep.cli.main import main
 
 sys.exit(main())

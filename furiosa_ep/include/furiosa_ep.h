@@ -277,12 +277,21 @@ typedef struct furiosa_usage {
 FURIOSA_API furiosa_status furiosa_client_usage(uint32_t slot, uint32_t card, uint32_t pe,
                                                 furiosa_usage* usage) FURIOSA_NOEXCEPT;
 
-/* Eight words that processes share about a card: the first one is the clock in parts of 1000, 0 for
- * all of it; the others mean nothing to the library. */
+/* Eight words that processes share about a card, all from one exchange. The first one throttles its
+ * clock where it is not 0: until that time, in nanoseconds since 1970, runs count as many more
+ * cycles as a clock of word % FURIOSA_THROTTLE_STEP parts in 1000 is slower. The last one counts
+ * exchanges. The others mean nothing to the library. */
+#define FURIOSA_THROTTLE_STEP 1024
 FURIOSA_API furiosa_status furiosa_card_thermal(uint32_t card, uint64_t* words,
                                                 size_t count) FURIOSA_NOEXCEPT;
 FURIOSA_API furiosa_status furiosa_card_set_thermal(uint32_t card, const uint64_t* words,
                                                     size_t count) FURIOSA_NOEXCEPT;
+
+/* Writes the words, but for the last one, where there was no exchange since `expected` was read,
+ * and no other process is just doing it; *exchanged says whether. Waits for nobody. */
+FURIOSA_API furiosa_status furiosa_card_exchange_thermal(uint32_t card, const uint64_t* expected,
+                                                         const uint64_t* desired, size_t count,
+                                                         int32_t* exchanged) FURIOSA_NOEXCEPT;
 
 /* Kernels.
  *

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from furiosa_ep.program.files import package_file
+from furiosa_ep.files import package_file
 
 _LINE = re.compile(r'^FURIOSA_OPCODE\((\d+), (\w+), "([^"]*)", "([^"]*)"\)$', re.MULTILINE)
 

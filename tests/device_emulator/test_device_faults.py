@@ -131,19 +131,8 @@ def test_an_overheated_device_takes_more_cycles(host: str) -> None:
     with devices.open("npu0pe0") as device:
         for _ in range(3):
             check(device.run_sync(program, [X]))
-    assert card.clock_frequency == 2000
-    assert card.counters()[0].cycles == 2 * 240 + 120
-
-
-def test_the_clock_of_a_card_stretches_cycles(host: str) -> None:
-    program = executable(schedule=SCHEDULE)
-    (card,) = devices.list_devices()
-    card.set_thermal((250, 1, 2, 3, 4, 5, 6, 7))
-    assert card.thermal() == (250, 1, 2, 3, 4, 5, 6, 7)
-    assert card.clock_frequency == 500
-    with devices.open("npu0pe0") as device:
-        device.run_sync(program, [X])
-    assert card.counters()[0].cycles == 480
+    assert card.clock_frequency == 1000  # until it has cooled
+    assert card.counters()[0].cycles == 3 * 240
 
 
 def test_a_lost_card_is_not_alive(host: str) -> None:

@@ -13,6 +13,18 @@ namespace {
 constexpr uint64_t kOverheatedPermille = 500;
 constexpr uint64_t kPermille = 1000;
 
+// Of the clock, as the card is throttled now.
+uint64_t clock_permille(const CardState& card) {
+  const uint64_t throttle = card.thermal[0].load(std::memory_order_relaxed);
+  if (throttle == 0) [[likely]]
+    return kPermille;
+  const auto now = std::chrono::duration_cast<std::chrono::nanoseconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+  const uint64_t permille = throttle % FURIOSA_THROTTLE_STEP;
+  const bool over = static_cast<uint64_t>(now.count()) >= throttle;
+  return over || permille == 0 ? kPermille : std::min(permille, kPermille);
+}
+
 uint32_t pe_index(uint32_t card, uint32_t pe) { return card * kPesPerCard + pe; }
 
 // Of a counter with one writer at a time.
@@ -129,10 +141,8 @@ void DeviceRun::leave(uint32_t pe, bool first) {
   Counters& counters = host_.counters(pe);
   host_.local(pe).turns.load()->leave([&] {
     if (!succeeded_) return add(counters.failures, 1);
-    const uint64_t set = host_.card(pe / kPesPerCard).thermal[0].load(std::memory_order_relaxed);
-    const uint64_t speed = throttled_                    ? kOverheatedPermille
-                           : set == 0 || set > kPermille ? kPermille
-                                                         : set;
+    const uint64_t speed =
+        throttled_ ? kOverheatedPermille : clock_permille(host_.card(pe / kPesPerCard));
     const auto at_speed = [speed](uint64_t cycles) {
       return speed == kPermille ? cycles : cycles * kPermille / speed;
     };

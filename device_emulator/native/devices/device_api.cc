@@ -237,8 +237,7 @@ furiosa_status furiosa_card_thermal(uint32_t card, uint64_t* words, size_t count
   return guarded([&] {
     require(words != nullptr && count == kThermalWords, "expected 8 words");
     const auto configuration = with_card(card);
-    const CardState& state = configuration->host.card(card);
-    for (size_t i = 0; i < count; ++i) words[i] = state.thermal[i].load();
+    std::ranges::copy(configuration->host.thermal(card), words);
   });
 }
 
@@ -247,8 +246,24 @@ furiosa_status furiosa_card_set_thermal(uint32_t card, const uint64_t* words,
   return guarded([&] {
     require(words != nullptr && count == kThermalWords, "expected 8 words");
     const auto configuration = with_card(card);
-    CardState& state = configuration->host.card(card);
-    for (size_t i = 0; i < count; ++i) state.thermal[i] = words[i];
+    ThermalWords to;
+    std::copy_n(words, count, to.begin());
+    configuration->host.exchange_thermal(card, configuration->host.thermal(card), to);
+  });
+}
+
+furiosa_status furiosa_card_exchange_thermal(uint32_t card, const uint64_t* expected,
+                                             const uint64_t* desired, size_t count,
+                                             int32_t* exchanged) noexcept {
+  return guarded([&] {
+    require(exchanged != nullptr, "exchanged is NULL");
+    require(expected != nullptr && desired != nullptr && count == kThermalWords,
+            "expected 8 words");
+    const auto configuration = with_card(card);
+    ThermalWords from, to;
+    std::copy_n(expected, count, from.begin());
+    std::copy_n(desired, count, to.begin());
+    *exchanged = configuration->host.exchange_thermal(card, from, to);
   });
 }
 

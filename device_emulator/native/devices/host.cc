@@ -167,6 +167,35 @@ void Host::refund(uint32_t card, uint64_t bytes, uint64_t generation) noexcept {
   slot(own_slot_).dram[card] = charged_[card];
 }
 
+ThermalWords Host::thermal(uint32_t card) const {
+  constexpr int kMostLooks = 1000;  // at one whose writer was stopped halfway
+  const std::span<SharedWord, kThermalWords> shared(this->card(card).thermal);
+  ThermalWords words;
+  for (int look = 0; look < kMostLooks; ++look) {
+    const uint64_t before = shared.back().load();
+    for (size_t i = 0; i < kThermalWords; ++i) words[i] = shared[i].load();
+    if (before % 2 == 0 && words.back() == before && shared.back().load() == before) break;
+  }
+  return words;
+}
+
+bool Host::exchange_thermal(uint32_t card, const ThermalWords& expected,
+                            const ThermalWords& desired) {
+  const std::lock_guard lock(mutex_);
+  const int64_t byte = kThermalLocks + card;
+  if (!files_.locks.set(byte, RecordLocks::Mode::kExclusive)) return false;
+  const std::span<SharedWord, kThermalWords> shared(this->card(card).thermal);
+  const uint64_t count = shared.back().load();
+  const bool as_expected = count == expected.back();
+  if (as_expected) {
+    shared.back() = count | 1;  // odd while they change
+    for (size_t i = 0; i + 1 < kThermalWords; ++i) shared[i] = desired[i];
+    shared.back() = (count | 1) + 1;
+  }
+  files_.locks.set(byte, RecordLocks::Mode::kNone);
+  return as_expected;
+}
+
 uint32_t Host::slots_used() const { return std::min(files_.state->slots_used.load(), kMaxClients); }
 
 bool Host::alive(uint32_t slot) const {

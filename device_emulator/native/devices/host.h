@@ -13,6 +13,8 @@
 
 namespace furiosa {
 
+using ThermalWords = std::array<uint64_t, kThermalWords>;
+
 // How a process holds a PE.
 enum class Hold : uint8_t { kNone, kShared, kExclusive };
 
@@ -48,6 +50,12 @@ class Host {
 
   // Where this process counts, once it has held anything in this generation.
   Counters& counters(uint32_t pe) { return slot(own_slot_).sums[pe]; }
+
+  // What processes share of a card's temperature, all of it from one exchange.
+  ThermalWords thermal(uint32_t card) const;
+  // Replaces it where it is as expected; otherwise, or where another process is replacing it,
+  // returns false. Never waits for one.
+  bool exchange_thermal(uint32_t card, const ThermalWords& expected, const ThermalWords& desired);
 
   // What others may know.
   uint32_t slots_used() const;

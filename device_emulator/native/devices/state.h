@@ -44,7 +44,7 @@ struct alignas(64) PeState {
 };
 
 struct alignas(64) CardState {
-  SharedWord thermal[kThermalWords];  // [0]: parts in 1000 of the clock, 0 for all of it
+  SharedWord thermal[kThermalWords];  // the first one a Throttle, the last one counts exchanges
   PeState pes[kPesPerCard];
 };
 
@@ -76,9 +76,11 @@ static_assert(sizeof(ClientSlot) == 64 * 138 && sizeof(State) == 64 + 192 * 32 +
 // Bytes of the lock file.
 inline constexpr int64_t kInitLock = 0;
 inline constexpr int64_t kFaultLock = 1;
+inline constexpr int64_t kThermalLocks = 2;
 inline constexpr int64_t kPeLocks = 64;
 inline constexpr int64_t kDramLocks = kPeLocks + kMaxPes;
 inline constexpr int64_t kClientLocks = kDramLocks + kMaxCards;
+static_assert(kThermalLocks + kMaxCards <= kPeLocks);
 
 }  // namespace furiosa
 

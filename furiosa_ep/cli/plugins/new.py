@@ -92,7 +92,7 @@ def rendered(name: str, kernel: str) -> Mapping[str, str]:
         name: as `checked_name` gives it.
         kernel: one of KERNELS.
     """
-    from furiosa_ep.program.files import package_file
+    from furiosa_ep.files import package_file
 
     module = name.replace("-", "_")
     values = {

@@ -1,0 +1,103 @@
+"""Another process that runs a Program on devices when it is told to, for tests."""
+
+import subprocess
+import sys
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from furiosa_ep import devices
+from furiosa_ep.device_emulator import Executable, checksum
+from furiosa_ep.program import Binding, Command, DType, Event, Program, Schedule, Storage, Tensor
+
+CYCLES = 20_000_000
+"""Of a run: 10 ms of the device's time,"""
+COMPUTE_CYCLES = 15_000_000
+"""in which it computes as long as this."""
+
+
+def program(pes: int = 1) -> bytes:
+    """y = 255 - x for six numbers, at the cost of a large model."""
+    compute, dma = 0, 1
+    events = (
+        Event(0, dma, 0, CYCLES - COMPUTE_CYCLES, 6),
+        Event(0, compute, CYCLES - COMPUTE_CYCLES, CYCLES, 0),
+    )
+    return Program(
+        tensors=[
+            Tensor(DType.U8, Storage.INPUT, (6,), (1,)),
+            Tensor(DType.U8, Storage.CONSTANT, (256,), (1,)),
+            Tensor(DType.U8, Storage.OUTPUT, (6,), (1,)),
+        ],
+        commands=[Command("COPY", (0, 1, 2), {}, "negation")],
+        inputs=[Binding("x", DType.U8, (6,))],
+        outputs=[Binding("y", DType.U8, (6,))],
+        constants=bytes(reversed(range(256))),
+        arena_size=0,
+        schedule=Schedule("warboy", 2_000_000_000, pes, 1 << 20, events),
+    ).to_bytes(checksum)
+
+
+class WorkingProcess:
+    """Holds a device until the `with` block ends, or until it is killed."""
+
+    def __init__(self, spec: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, spec],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.pid = self._process.pid
+        assert self._answer() == "ready"
+
+    def run(self, times: int) -> str:
+        """Runs the Program, and gives "done", or the name of the error."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{times}\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.communicate()
+
+
+def say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+def _work(spec: str) -> None:
+    values = np.arange(6, dtype=np.uint8)
+    with devices.open(spec) as device:
+        executable = Executable(program(2 if "-" in spec else 1))
+        device.place(executable)
+        say("ready")
+        for line in sys.stdin:
+            try:
+                for _ in range(int(line)):
+                    device.run_sync(executable, [values], timeout=0.2)
+                say("done")
+            except devices.DeviceError as error:
+                say(type(error).__name__)
+
+
+if __name__ == "__main__":
+    _work(sys.argv[1])
