@@ -202,3 +202,5 @@ def test_confidence_is_low_for_what_nobody_has_measured() -> None:
     assert estimate(network()).confidence["npu_latency_ms"] is not Confidence.HIGH
     usual = network((1, 3, 256, 256), channels=128)
     assert estimate(usual).confidence["npu_latency_ms"] is Confidence.HIGH
+    spilling = estimate(network((1, 3, 1024, 1024), channels=64))
+    assert spilling.confidence["npu_latency_ms"] is Confidence.MEDIUM
