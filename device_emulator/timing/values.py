@@ -95,7 +95,8 @@ def dataflow(program: Program) -> Dataflow:
                 rearranged.add(wanted)
                 moved += wanted.size
         flow.reads.append(reads)
-        flow.moved.append(0 if border else moved)
+        is_copy = border or command.opcode == "COPY"  # which moves itself what it reads
+        flow.moved.append(0 if is_copy else moved)
         written = command.operands[-1]
         if written is not None and program.tensors[written].storage == Storage.ARENA:
             own = region(written)
