@@ -34,7 +34,7 @@ TARGETS = st.builds(
     st.just("any"),
     pes=st.integers(1, 4),
     clock_hz=st.floats(1e8, 4e9),
-    sram_bytes=st.integers(1 << 18, 1 << 24),
+    sram_bytes=st.integers(1 << 19, 1 << 24),
     slices=st.sampled_from([1, 3, 64]),
     dram_bytes_per_second=st.floats(1e9, 1e12),
 )
