@@ -1,0 +1,1 @@
+"""The command ``furiosactl``: looks at the devices of the emulated host, and injects faults."""
