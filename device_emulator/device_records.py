@@ -121,7 +121,6 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
         [ctypes.c_uint32, *_Pe, ctypes.POINTER(UsageRecord)],
     ),
     "furiosa_card_thermal": (ctypes.c_int, [ctypes.c_uint32, _Words, ctypes.c_size_t]),
-    "furiosa_card_set_thermal": (ctypes.c_int, [ctypes.c_uint32, _Words, ctypes.c_size_t]),
     "furiosa_card_exchange_thermal": (
         ctypes.c_int,
         [ctypes.c_uint32, _Words, _Words, ctypes.c_size_t, ctypes.POINTER(ctypes.c_int32)],

@@ -284,8 +284,6 @@ FURIOSA_API furiosa_status furiosa_client_usage(uint32_t slot, uint32_t card, ui
 #define FURIOSA_THROTTLE_STEP 1024
 FURIOSA_API furiosa_status furiosa_card_thermal(uint32_t card, uint64_t* words,
                                                 size_t count) FURIOSA_NOEXCEPT;
-FURIOSA_API furiosa_status furiosa_card_set_thermal(uint32_t card, const uint64_t* words,
-                                                    size_t count) FURIOSA_NOEXCEPT;
 
 /* Writes the words, but for the last one, where there was no exchange since `expected` was read,
  * and no other process is just doing it; *exchanged says whether. Waits for nobody. */

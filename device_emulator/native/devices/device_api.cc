@@ -241,17 +241,6 @@ furiosa_status furiosa_card_thermal(uint32_t card, uint64_t* words, size_t count
   });
 }
 
-furiosa_status furiosa_card_set_thermal(uint32_t card, const uint64_t* words,
-                                        size_t count) noexcept {
-  return guarded([&] {
-    require(words != nullptr && count == kThermalWords, "expected 8 words");
-    const auto configuration = with_card(card);
-    ThermalWords to;
-    std::copy_n(words, count, to.begin());
-    configuration->host.exchange_thermal(card, configuration->host.thermal(card), to);
-  });
-}
-
 furiosa_status furiosa_card_exchange_thermal(uint32_t card, const uint64_t* expected,
                                              const uint64_t* desired, size_t count,
                                              int32_t* exchanged) noexcept {
