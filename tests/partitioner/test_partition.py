@@ -1,6 +1,5 @@
 """The partitioner on whole graphs: claims, declines, borders and partitions."""
 
-import time
 from dataclasses import dataclass
 
 import onnx
@@ -228,14 +227,11 @@ def test_options_reach_the_decision() -> None:
     assert not partition_model(model(tanh), disabled).partitions
 
 
-def test_ten_thousand_nodes_take_about_a_second() -> None:
+def test_ten_thousand_nodes_are_cut_where_the_npu_declines() -> None:
     body, last = [], "x"
     for step in range(3_300):
         maker = unknown if step % 10 == 9 else pool
         body.append(maker(last, f"v{step}"))
         last = f"v{step}"
     subject = graph("".join(body), outputs=f"uint8[N,C,H,W] {last}")
-    start = time.perf_counter()
-    report = partition_graph(subject, POOLS)
-    assert time.perf_counter() - start < 5  # Measured: 0.2 s.
-    assert len(report.partitions) == 330
+    assert len(partition_graph(subject, POOLS).partitions) == 330

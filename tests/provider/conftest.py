@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import furiosa_ep.compiler
+# What takes the registry from it by name is imported here, before a test replaces the registry.
+import furiosa_ep.compiler.driver
 from furiosa_ep.partitioner import plugins
 from furiosa_ep.partitioner.schema import Schema
 from tests.provider import fake_driver

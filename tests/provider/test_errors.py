@@ -1,5 +1,6 @@
 """Errors reach whoever creates or runs the session, with their reason."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,13 @@ def test_a_compiler_that_raises_at_a_new_shape_fails_that_run(driver: Behaviour)
     assert session.get_providers() == PROVIDERS
 
 
+@pytest.fixture
+def nothing_shared() -> None:
+    """No session of an earlier test is left, whose Programs sessions for equal models share."""
+    gc.collect()
+
+
+@pytest.mark.usefixtures("nothing_shared")
 def test_a_damaged_program_is_refused(driver: Behaviour) -> None:
     driver.fail_at = "bytes"
     with pytest.raises(InvalidArgument, match="checksum"):
@@ -91,6 +99,7 @@ def test_a_damaged_program_is_refused(driver: Behaviour) -> None:
         session.run(None, {"x": X})
 
 
+@pytest.mark.usefixtures("nothing_shared")
 def test_a_program_of_other_names_is_refused(driver: Behaviour) -> None:
     driver.rename = "other"
     with pytest.raises(InvalidArgument, match="input 'other' of type f32 is none of the part"):
