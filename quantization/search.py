@@ -24,7 +24,7 @@ SAMPLES_OF_UNITS = 4
 """So many to measure that of each unit alone."""
 HOLD_BACK = 4
 """Presets are compared on every so many-th sample, and calibrated on the others meanwhile."""
-CLEAR = 0.6
+CLEAR = 0.5
 """Another preset has to lose less than this part: samples that were held back are few, and hardly
 tell what is lost on rare ones."""
 PARTS = 8
