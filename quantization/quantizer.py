@@ -15,8 +15,8 @@ from onnx import numpy_helper
 
 from furiosa_ep.partitioner.descriptors import Calibrator
 from furiosa_ep.quantization.accuracy.layerwise import quantize_layers
+from furiosa_ep.quantization.accuracy.rescaling import ADAPTED_STRENGTH, equalize_scheme
 from furiosa_ep.quantization.accuracy.rescaling import SAMPLES as EQUALIZE_SAMPLES
-from furiosa_ep.quantization.accuracy.rescaling import equalize_scheme
 from furiosa_ep.quantization.accuracy.saturation import SAMPLES as LIMIT_SAMPLES
 from furiosa_ep.quantization.accuracy.saturation import saturating_units, saturation_limits
 from furiosa_ep.quantization.accuracy.smoothing import smooth, smoothed_axes
@@ -225,7 +225,9 @@ def _with_alike_channels(
     if preset.equalize:
         limits = _limits(scheme, values, samples) if preset.limit_to_functions else {}
         measure = partial(channel_reaches, samples=samples, limits=limits, limit=EQUALIZE_SAMPLES)
-        scheme = equalize_scheme(scheme, measure)
+        adapted = preset.per_channel and preset.adapt_rounding and preset.correct_bias
+        strength = ADAPTED_STRENGTH if adapted else 0.5
+        scheme = equalize_scheme(scheme, measure, strength)
     return scheme
 
 

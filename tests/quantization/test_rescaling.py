@@ -11,6 +11,7 @@ from onnx import numpy_helper
 
 import furiosa_ep
 from furiosa_ep.quantization import Preset, quantize_model, quantizer
+from furiosa_ep.quantization.accuracy import rescaling
 from furiosa_ep.quantization.accuracy.rescaling import equalize_scheme
 from furiosa_ep.quantization.accuracy.statistics import channel_reaches, expected_reaches
 from furiosa_ep.quantization.scheme import Scheme, Unit
@@ -130,6 +131,29 @@ def test_noise_drops_by_a_large_factor() -> None:
         return float(np.mean([np.square(one - other).mean() for one, other in pairs]))
 
     assert noise(Preset()) * 4 < noise(Preset(equalize=False))
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        (Preset(), rescaling.ADAPTED_STRENGTH),
+        (Preset(per_channel=False), 0.5),
+        (Preset(adapt_rounding=False), 0.5),
+        (Preset(correct_bias=False), 0.5),
+    ],
+)
+def test_weights_count_less_where_they_lose_less(
+    preset: Preset, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def recorded(scheme: Scheme, _: object, strength: float) -> Scheme:
+        found.append(strength)
+        return scheme
+
+    monkeypatch.setattr(quantizer, "equalize_scheme", recorded)
+    quantize_model(model_of(FUNCTIONS["SiLU"]), FEEDS, preset)
+    assert found == [expected]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
