@@ -42,7 +42,7 @@ def identity(page: Path) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working folder with the files that examples name; no plugins, whatever is installed."""
     monkeypatch.setenv("FURIOSA_PLUGINS", "")
     _forget_plugins()

@@ -132,7 +132,7 @@ def test_looking_does_not_occupy(host: str) -> None:
         assert devices.clients() == []
         with devices.open("npu0"):
             pass
-        top.send_signal(signal.SIGINT)
+        top.terminate()
 
 
 class Top:
@@ -198,9 +198,18 @@ def test_top_shows_a_process_that_does_nothing(host: str) -> None:
     assert (found["pid"], found["npu"], found["comp"], found["io"]) == (work.pid, 0, 0, 0)
 
 
+def interruptible() -> None:
+    """What is started in the background of a shell ignores interruptions, as do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_top_ends_on_interruption(host: str) -> None:
     with subprocess.Popen(
-        [*COMMAND, "top"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "top"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=interruptible,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "Ctrl-C ends this.\n"
