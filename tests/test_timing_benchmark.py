@@ -16,7 +16,8 @@ from benchmarks.timing import fit, report
 from benchmarks.timing.figures import FIGURES, Figure, Measured
 from benchmarks.timing.fit import Quality, Row, fused_ratios
 from benchmarks.timing.networks import Networks, without_decoding
-from furiosa_ep.device_emulator.timing import PARAMETERS, Engine, schedule_program
+from furiosa_ep.device_emulator.timing import PARAMETERS, schedule_program
+from furiosa_ep.program import Engine
 
 LARGE = frozenset({"ssd_resnet34", "yolov7", "yolov5l"})
 """Slow to build; `python -m benchmarks.timing` has them."""

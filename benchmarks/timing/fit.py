@@ -7,7 +7,8 @@ from math import hypot, log
 from benchmarks.timing.figures import Figure, Measured
 from benchmarks.timing.networks import Networks
 from furiosa_ep.device_emulator.target import WARBOY, WARBOY_2PE
-from furiosa_ep.device_emulator.timing import PARAMETERS, Engine, Parameters, schedule_program
+from furiosa_ep.device_emulator.timing import PARAMETERS, Parameters, schedule_program
+from furiosa_ep.program import Engine
 
 FITTED = ("command_cycles", "multiply_cycles", "exchange", "rearrange_bytes_per_cycle")
 QUERY_MILLISECONDS = 0.1

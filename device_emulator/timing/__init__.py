@@ -2,20 +2,12 @@
 
 from furiosa_ep.device_emulator.timing.parameters import PARAMETERS, Parameters
 from furiosa_ep.device_emulator.timing.placement import MemoryLimitError
-from furiosa_ep.device_emulator.timing.schedule import (
-    Allocation,
-    Engine,
-    Event,
-    Schedule,
-    Use,
-)
+from furiosa_ep.device_emulator.timing.schedule import Allocation, Schedule, Use
 from furiosa_ep.device_emulator.timing.scheduling import schedule_program
 
 __all__ = [
     "PARAMETERS",
     "Allocation",
-    "Engine",
-    "Event",
     "MemoryLimitError",
     "Parameters",
     "Schedule",

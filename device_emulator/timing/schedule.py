@@ -4,33 +4,7 @@ import enum
 from dataclasses import dataclass
 
 from furiosa_ep.device_emulator.target import Target
-
-
-class Engine(enum.IntEnum):
-    """A part of the device, or beside it, that does one thing at a time."""
-
-    COMPUTE = 0
-    """The processing element; two fused ones are one engine."""
-    DMA = 1
-    """Between DRAM and SRAM."""
-    IO = 2
-    """Between the host's memory and DRAM, over PCI Express."""
-    HOST = 3
-    """The host's processor: quantization and changes of layout at the borders."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What an engine does for one command."""
-
-    command: int
-    """Its place among the Program's commands."""
-    engine: Engine
-    start: int
-    """In cycles of the device's clock, from the start of the run."""
-    end: int
-    bytes: int = 0
-    """What is moved, where the engine moves data."""
+from furiosa_ep.program import Engine, Event
 
 
 class Use(enum.StrEnum):

@@ -6,11 +6,11 @@ from math import prod
 from furiosa_ep.device_emulator.target import Target
 from furiosa_ep.device_emulator.timing.parameters import PARAMETERS, Parameters
 from furiosa_ep.device_emulator.timing.placement import Placement, place
-from furiosa_ep.device_emulator.timing.schedule import Allocation, Engine, Event, Schedule
+from furiosa_ep.device_emulator.timing.schedule import Allocation, Schedule
 from furiosa_ep.device_emulator.timing.tiling import compute_cycles
 from furiosa_ep.device_emulator.timing.values import Dataflow, dataflow
 from furiosa_ep.device_emulator.timing.work import Work, enters, work_of
-from furiosa_ep.program import Binding, DType, Program
+from furiosa_ep.program import Binding, DType, Engine, Event, Program
 
 
 def schedule_program(

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from furiosa_ep.device_emulator.kernels import KernelError, registered_kernel
 from furiosa_ep.device_emulator.timing.parameters import PARAMETERS, Parameters
-from furiosa_ep.device_emulator.timing.schedule import Engine
-from furiosa_ep.program import Command, DType, Program, Storage, Tensor
+from furiosa_ep.program import Command, DType, Engine, Program, Storage, Tensor
 
 
 class Shape(NamedTuple):

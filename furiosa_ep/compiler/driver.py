@@ -19,7 +19,7 @@ from furiosa_ep.partitioner.plugins import registry
 from furiosa_ep.partitioner.registry import PluginError, Registry, Scope
 from furiosa_ep.partitioner.report import Report
 from furiosa_ep.partitioner.support import NodeUnit
-from furiosa_ep.program import Event, Program, Schedule
+from furiosa_ep.program import Program, Schedule
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -194,9 +194,7 @@ def _schedule(program: Program, target: Target) -> Schedule:
         round(target.clock_hz),
         target.pes,
         modelled.dram_bytes,
-        tuple(
-            Event(one.command, one.engine, one.start, one.end, one.bytes) for one in modelled.events
-        ),
+        modelled.events,
     )
 
 

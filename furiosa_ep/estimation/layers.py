@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from furiosa_ep.device_emulator.target import Target
-from furiosa_ep.device_emulator.timing import PARAMETERS, Engine, Event
+from furiosa_ep.device_emulator.timing import PARAMETERS
 from furiosa_ep.device_emulator.timing.work import Work, work_of
 from furiosa_ep.estimation.figures import Bound, Layer, Run
-from furiosa_ep.program import Command, Program
+from furiosa_ep.program import Command, Engine, Event, Program
 
 _KINDS = {"MATMUL": "MatMul"}
 

@@ -11,7 +11,7 @@ from furiosa_ep.program.program import (
     Storage,
     Tensor,
 )
-from furiosa_ep.program.schedule import Event, Schedule
+from furiosa_ep.program.schedule import Engine, Event, Schedule
 
 __all__ = [
     "NAMES",
@@ -20,6 +20,7 @@ __all__ = [
     "CallValues",
     "Command",
     "DType",
+    "Engine",
     "Event",
     "OpcodeSchema",
     "Program",

@@ -1,5 +1,6 @@
 """The modelled schedule of a Program, as the Program carries it."""
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,17 +20,29 @@ EVENT = np.dtype(
 )
 
 
+class Engine(enum.IntEnum):
+    """A part of the device, or beside it, that does one thing at a time."""
+
+    COMPUTE = 0
+    """The processing element; two fused ones are one engine."""
+    DMA = 1
+    """Between DRAM and SRAM."""
+    IO = 2
+    """Between the host's memory and DRAM, over PCI Express."""
+    HOST = 3
+    """The host's processor: quantization and changes of layout at the borders."""
+
+
 class Event(NamedTuple):
-    """What an engine of the device does for one command."""
+    """What an engine does for one command."""
 
     command: int
-    """Its place among the commands."""
-    engine: int
-    """0 compute, 1 DMA, 2 I/O with the host, 3 the host."""
+    """Its place among the Program's commands."""
+    engine: Engine
     start: int
     """In cycles of the device's clock, from the start of the run."""
     end: int
-    bytes: int
+    bytes: int = 0
     """What is moved, where the engine moves data."""
 
 
@@ -61,4 +74,7 @@ class Schedule:
 
 def read_events(records: npt.NDArray[Any]) -> tuple[Event, ...]:
     """The events in an array of `EVENT`."""
-    return tuple(Event(*row) for row in records[list(Event._fields)].tolist())
+    return tuple(
+        Event(command, Engine(engine), start, end, size)
+        for command, engine, start, end, size in records[list(Event._fields)].tolist()
+    )

@@ -13,12 +13,11 @@ import pytest
 from furiosa_ep.compiler.driver import CompiledPartition, partition_model
 from furiosa_ep.compiler.errors import CompileError, InternalError
 from furiosa_ep.device_emulator import Executable
-from furiosa_ep.device_emulator.timing import Engine
 from furiosa_ep.options import Options
 from furiosa_ep.partitioner.plugins import registry
 from furiosa_ep.partitioner.registry import Registry, Scope
 from furiosa_ep.partitioner.support import OperatorSupport
-from furiosa_ep.program import Program, Schedule
+from furiosa_ep.program import Engine, Program, Schedule
 from tests.compiler.partitions import compile_and_run, extract, run_on_cpu
 
 CONSTANTS = """float s = {0.05}, float t = {0.04}, uint8 z = {128}, uint8 z3 = {3}, int8 sz = {5},

@@ -17,6 +17,7 @@ from furiosa_ep.program import (
     Binding,
     Command,
     DType,
+    Engine,
     Event,
     Program,
     Schedule,
@@ -25,16 +26,15 @@ from furiosa_ep.program import (
 )
 from tests.device_emulator.other_process import holder
 
-COMPUTE, DMA, IO = range(3)
 SCHEDULE = Schedule(
     "warboy",
     2_000_000_000,
     1,
     1 << 20,
     (
-        Event(0, IO, 0, 10, 6),
-        Event(0, DMA, 10, 40, 6),
-        Event(0, COMPUTE, 30, 130, 0),
+        Event(0, Engine.IO, 0, 10, 6),
+        Event(0, Engine.DMA, 10, 40, 6),
+        Event(0, Engine.COMPUTE, 30, 130, 0),
     ),
 )
 NONE = Schedule()

@@ -17,6 +17,7 @@ from furiosa_ep.program import (
     Binding,
     Command,
     DType,
+    Engine,
     Event,
     Program,
     ProgramError,
@@ -251,7 +252,11 @@ def test_bytes_and_back() -> None:
 
 
 def test_schedule_and_back() -> None:
-    events = (Event(0, 2, 0, 10, 64), Event(0, 0, 10, 25, 0), Event(1, 1, 12, 20, 2**40))
+    events = (
+        Event(0, Engine.IO, 0, 10, 64),
+        Event(0, Engine.COMPUTE, 10, 25),
+        Event(1, Engine.DMA, 12, 20, 2**40),
+    )
     schedule = Schedule("warboy-2pe", 2_000_000_000, 2, 12345, events)
     program = dataclasses.replace(sample(), schedule=schedule).to_bytes(checksum)
     Executable(program)
@@ -259,7 +264,7 @@ def test_schedule_and_back() -> None:
 
 
 def test_events_of_no_command_are_refused() -> None:
-    schedule = Schedule("warboy", 2_000_000_000, 1, 0, (Event(99, 0, 0, 1, 0),))
+    schedule = Schedule("warboy", 2_000_000_000, 1, 0, (Event(99, Engine.COMPUTE, 0, 1),))
     with pytest.raises(ProgramError, match="event 0 is of command 99 of "):
         Executable(dataclasses.replace(sample(), schedule=schedule).to_bytes(checksum))
 

@@ -14,14 +14,13 @@ from furiosa_ep.device_emulator import register_kernel, unregister_kernel
 from furiosa_ep.device_emulator.target import WARBOY, WARBOY_2PE, Target
 from furiosa_ep.device_emulator.timing import (
     PARAMETERS,
-    Engine,
     MemoryLimitError,
     Schedule,
     Use,
     schedule_program,
 )
 from furiosa_ep.kernels.kernel import Kernel, KernelCost, Shapes
-from furiosa_ep.program import OPCODES, CallValues, DType, Program, Storage
+from furiosa_ep.program import OPCODES, CallValues, DType, Engine, Program, Storage
 from tests.device_emulator.timing_programs import CONV, ProgramWriter, chain
 
 SMALL = replace(WARBOY, name="small", sram_bytes=1 << 18)

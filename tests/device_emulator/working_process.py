@@ -9,7 +9,17 @@ import numpy as np
 
 from furiosa_ep import devices
 from furiosa_ep.device_emulator import Executable, checksum
-from furiosa_ep.program import Binding, Command, DType, Event, Program, Schedule, Storage, Tensor
+from furiosa_ep.program import (
+    Binding,
+    Command,
+    DType,
+    Engine,
+    Event,
+    Program,
+    Schedule,
+    Storage,
+    Tensor,
+)
 
 CYCLES = 20_000_000
 """Of a run: 10 ms of the device's time,"""
@@ -19,10 +29,9 @@ COMPUTE_CYCLES = 15_000_000
 
 def program(pes: int = 1) -> bytes:
     """y = 255 - x for six numbers, at the cost of a large model."""
-    compute, dma = 0, 1
     events = (
-        Event(0, dma, 0, CYCLES - COMPUTE_CYCLES, 6),
-        Event(0, compute, CYCLES - COMPUTE_CYCLES, CYCLES, 0),
+        Event(0, Engine.DMA, 0, CYCLES - COMPUTE_CYCLES, 6),
+        Event(0, Engine.COMPUTE, CYCLES - COMPUTE_CYCLES, CYCLES, 0),
     )
     return Program(
         tensors=[

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from furiosa_ep.device_emulator.target import WARBOY
-from furiosa_ep.device_emulator.timing import Allocation, Engine, Event, Schedule, Use
+from furiosa_ep.device_emulator.timing import Allocation, Schedule, Use
 from furiosa_ep.estimation import Estimate, estimate
 from furiosa_ep.estimation.figures import Run
+from furiosa_ep.program import Engine, Event
 from tests.browser import needs_browser, shown
 from tests.estimation.models import network
 

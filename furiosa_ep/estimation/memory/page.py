@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
-from furiosa_ep.device_emulator.timing import Engine, Schedule, Use
+from furiosa_ep.device_emulator.timing import Schedule, Use
 from furiosa_ep.estimation.figures import Estimate, Run
 from furiosa_ep.estimation.layers import kind
 from furiosa_ep.estimation.table import size
 from furiosa_ep.page import document, resource
+from furiosa_ep.program import Engine
 
 ENGINES = {
     Engine.COMPUTE: "Compute",
