@@ -1,5 +1,6 @@
 """The timing model: what a real device would take for a Program. It never influences a result."""
 
+from furiosa_ep.device_emulator.timing.border import BorderWork, border_work
 from furiosa_ep.device_emulator.timing.parameters import PARAMETERS, Parameters
 from furiosa_ep.device_emulator.timing.placement import MemoryLimitError
 from furiosa_ep.device_emulator.timing.schedule import Allocation, Schedule, Use
@@ -8,9 +9,11 @@ from furiosa_ep.device_emulator.timing.scheduling import schedule_program
 __all__ = [
     "PARAMETERS",
     "Allocation",
+    "BorderWork",
     "MemoryLimitError",
     "Parameters",
     "Schedule",
     "Use",
+    "border_work",
     "schedule_program",
 ]

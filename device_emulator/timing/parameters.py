@@ -35,8 +35,6 @@ class Parameters:
     streaming_share: float = 1 / 16
     """Chosen. The part of SRAM through which passes what does not fit: weights, and what values of
     theirs are in DRAM."""
-    host_bytes_per_second: float = 2.0e9
-    """Assumed: how fast the host quantizes and lowers what enters, and undoes that."""
     command_bytes: int = 512
     """Assumed: the instructions of one command."""
 

@@ -1,26 +1,37 @@
 """When each command of a Program computes, and when DRAM and the host send what it needs."""
 
-from collections.abc import Iterable, Iterator
-from math import prod
+from collections.abc import Container, Iterator, Sequence
 
 from furiosa_ep.device_emulator.target import Target
+from furiosa_ep.device_emulator.timing.border import BorderWork, border_work
 from furiosa_ep.device_emulator.timing.parameters import PARAMETERS, Parameters
 from furiosa_ep.device_emulator.timing.placement import Placement, place
 from furiosa_ep.device_emulator.timing.schedule import Allocation, Schedule
 from furiosa_ep.device_emulator.timing.tiling import compute_cycles
 from furiosa_ep.device_emulator.timing.values import Dataflow, dataflow
-from furiosa_ep.device_emulator.timing.work import Work, enters, work_of
-from furiosa_ep.program import Binding, DType, Engine, Event, Program
+from furiosa_ep.device_emulator.timing.work import Work, work_of
+from furiosa_ep.program import Engine, Event, Program
 
 
 def schedule_program(
-    program: Program, target: Target, parameters: Parameters = PARAMETERS
+    program: Program,
+    target: Target,
+    parameters: Parameters = PARAMETERS,
+    *,
+    as_bytes: Container[str] = (),
 ) -> Schedule:
     """What a device would do when for one run of a Program, with inputs and outputs.
 
     The host quantizes and sends the inputs first, and takes the outputs last. In between, commands
     compute one after the other. Weights come while earlier commands compute, as far as SRAM has
-    room for them; what was spilled of a value comes while the command computes that reads it.
+    room for them; what was spilled of a value comes while the command computes that reads it. A
+    Program that exceeds the instruction memory is loaded in parts, each before its first command.
+
+    Args:
+        program: what runs.
+        target: the device.
+        parameters: of the model.
+        as_bytes: names of float inputs that come as bytes, which are quantized faster.
 
     Raises:
         MemoryLimitError: where a command cannot run; says which one and what it needs.
@@ -29,16 +40,17 @@ def schedule_program(
     flow = dataflow(program)
     placement = place(program, works, flow, target, parameters)
     walk = _Walk(works, flow, placement, target, parameters)
-    walk.enter(_enters(program, works), program.inputs)
+    border = border_work(program, as_bytes) if works else []
+    walk.enter([one for one in border if one.entering])
     walk.run(compute_cycles(works, flow.shares, target, parameters).tolist())
-    walk.leave(_leaves(program, works), program.outputs)
-    transferred = sum(map(_bytes, (*program.inputs, *program.outputs)))
+    walk.leave([one for one in border if not one.entering])
+    transferred = sum(one.bytes for one in border)
     return Schedule(
         target=target,
         events=tuple(sorted(walk.events, key=lambda one: (one.start, one.engine))),
         allocations=tuple(walk.allocations()),
         dram_bytes=len(program.constants) + transferred + sum(placement.spilled),
-        instruction_bytes=parameters.command_bytes * sum(one.loops.commands for one in works),
+        instruction_bytes=sum(one.instructions for one in works),
     )
 
 
@@ -67,22 +79,21 @@ class _Walk:
         """The first command whose weights have not all been loaded."""
         self._left = works[0].constants if works else 0
         """The bytes of them that have not."""
+        self._parts = _instruction_parts(works, target.instruction_bytes)
         self._begins: list[int] = []
         """When each command may begin, as far as those before it are concerned."""
 
-    def enter(self, commands: Iterable[int], bindings: Iterable[Binding]) -> None:
+    def enter(self, tensors: Sequence[BorderWork]) -> None:
         """What the host does first, and the inputs on their way to the device."""
-        for number in commands:
-            self._host(number)
-        self._transfer(0, bindings)
+        self._host(tensors)
+        self._transfer(0, tensors)
         self._dma = self._now
 
-    def leave(self, commands: Iterable[int], bindings: Iterable[Binding]) -> None:
+    def leave(self, tensors: Sequence[BorderWork]) -> None:
         """The outputs on their way to the host, and what it does last."""
         self._now = max(self._now, self._dma)
-        self._transfer(max(0, len(self._works) - 1), bindings)
-        for number in commands:
-            self._host(number)
+        self._transfer(len(self._works) - 1, tensors)
+        self._host(tensors)
 
     def run(self, cycles: list[int]) -> None:
         """All that the device does, where commands compute for so many cycles."""
@@ -105,6 +116,8 @@ class _Walk:
         while self._next <= number:
             self._load(self._left)
         start = self._now
+        if number in self._parts:
+            start = self._move(number, start, self._parts[number], self._dram_cycles)
         if self._works[number].constants:
             start = max(start, self._dma)
         if flow.moved[number]:
@@ -146,15 +159,15 @@ class _Walk:
         self.events.append(Event(number, Engine.DMA, start, self._dma, size))
         return self._dma
 
-    def _host(self, number: int) -> None:
-        work = self._works[number]
-        rate = self._parameters.host_bytes_per_second / self._target.clock_hz
-        end = self._now + max(1, round((work.reads + work.writes) / rate))
-        self.events.append(Event(number, Engine.HOST, self._now, end))
-        self._now = end
+    def _host(self, tensors: Sequence[BorderWork]) -> None:
+        for one in tensors:
+            cycles = round(one.host_seconds * self._target.clock_hz)
+            if cycles:
+                self.events.append(Event(one.command, Engine.HOST, self._now, self._now + cycles))
+                self._now += cycles
 
-    def _transfer(self, number: int, bindings: Iterable[Binding]) -> None:
-        size = sum(map(_bytes, bindings))
+    def _transfer(self, number: int, tensors: Sequence[BorderWork]) -> None:
+        size = sum(one.bytes for one in tensors)
         if size:
             cycles = size / self._target.pcie_bytes_per_second * self._target.clock_hz
             end = self._now + max(1, round(cycles))
@@ -162,26 +175,17 @@ class _Walk:
             self._now = end
 
 
-def _enters(program: Program, works: list[Work]) -> list[int]:
-    """The host's commands that read inputs."""
-    return [
-        number
-        for number, work in enumerate(works)
-        if work.engine is Engine.HOST and enters(program, program.commands[number])
-    ]
+def _instruction_parts(works: Sequence[Work], memory: int) -> dict[int, int]:
+    """Where instructions are loaded in each run: by command, the bytes of the part it begins.
 
-
-def _leaves(program: Program, works: list[Work]) -> list[int]:
-    """The host's other commands."""
-    entering = _enters(program, works)
-    return [
-        number
-        for number, work in enumerate(works)
-        if work.engine is Engine.HOST and number not in entering
-    ]
-
-
-def _bytes(binding: Binding) -> int:
-    """What is transferred: the host quantizes what is float."""
-    size = 1 if binding.dtype == DType.F32 else binding.dtype.numpy.itemsize
-    return prod(binding.shape) * size
+    Nowhere if all of them fit into the instruction memory: then they are there before the run.
+    """
+    parts: dict[int, int] = {}
+    first = -1
+    for number, work in enumerate(works):
+        if not work.instructions:
+            continue
+        if first < 0 or parts[first] + work.instructions > memory:
+            first = number
+        parts[first] = parts.get(first, 0) + work.instructions
+    return parts if sum(parts.values()) > memory else {}

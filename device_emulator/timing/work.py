@@ -55,6 +55,8 @@ class Work:
     """Bytes of its result."""
     constants: int
     """Bytes of weights, tables and indices."""
+    instructions: int
+    """Bytes of the device's own commands."""
     shape: Shape
     loops: Loops
 
@@ -65,12 +67,14 @@ def work_of(program: Program, command: Command, parameters: Parameters = PARAMET
     *inputs, result = [one for one in tensors if one is not None]
     kind = _KINDS[command.opcode]
     macs, shape, loops = kind(_Call(program, command, tensors, result, parameters))
+    border = is_border(program, command)
     return Work(
-        engine=Engine.HOST if is_border(program, command) else Engine.COMPUTE,
+        engine=Engine.HOST if border else Engine.COMPUTE,
         macs=macs,
         reads=sum(size(one) for one in inputs if one.storage != Storage.CONSTANT),
         writes=size(result),
         constants=sum(size(one) for one in inputs if one.storage == Storage.CONSTANT),
+        instructions=0 if border else parameters.command_bytes * loops.commands,
         shape=shape,
         loops=loops,
     )
@@ -80,19 +84,10 @@ def is_border(program: Program, command: Command) -> bool:
     """Whether the host does it: it quantizes what enters, or changes only the layout there."""
     if command.opcode not in ("QUANTIZE", "DEQUANTIZE", "COPY"):
         return False
-    return enters(program, command) or leaves(program, command)
-
-
-def enters(program: Program, command: Command) -> bool:
-    """Whether a command reads an input of the Program."""
-    first = command.operands[0]
-    return first is not None and program.tensors[first].storage == Storage.INPUT
-
-
-def leaves(program: Program, command: Command) -> bool:
-    """Whether a command writes an output of the Program."""
-    last = command.operands[-1]
-    return last is not None and program.tensors[last].storage == Storage.OUTPUT
+    first, last = command.operands[0], command.operands[-1]
+    enters = first is not None and program.tensors[first].storage == Storage.INPUT
+    leaves = last is not None and program.tensors[last].storage == Storage.OUTPUT
+    return enters or leaves
 
 
 def size(tensor: Tensor) -> int:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from furiosa_ep.device_emulator.target import Target
+from furiosa_ep.device_emulator.timing import border_work
 from furiosa_ep.estimation.figures import Bound, Confidence, Layer, Run
-from furiosa_ep.estimation.host import border_work
 from furiosa_ep.estimation.placement import Placement
 from furiosa_ep.partitioner.environment import BUILT_IN
 

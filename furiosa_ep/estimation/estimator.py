@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from furiosa_ep.device_emulator.target import Target
-from furiosa_ep.device_emulator.timing import schedule_program
+from furiosa_ep.device_emulator.timing import BorderWork, border_work, schedule_program
 from furiosa_ep.estimation import host
 from furiosa_ep.estimation.confidence import confidence
 from furiosa_ep.estimation.errors import EstimateError
@@ -17,7 +17,7 @@ from furiosa_ep.estimation.figures import (
     Memory,
     Run,
 )
-from furiosa_ep.estimation.layers import instruction_loads, npu_layers
+from furiosa_ep.estimation.layers import npu_layers
 from furiosa_ep.estimation.placement import HostNode, Placement, place
 from furiosa_ep.estimation.reading import ModelLike
 from furiosa_ep.partitioner.plugins import registry
@@ -78,21 +78,25 @@ def estimate(
 def _estimate(
     placement: Placement, target: Target, workers: int, devices: int, as_bytes: Sequence[str]
 ) -> Estimate:
-    runs = tuple(Run(one, schedule_program(one, target)) for one in placement.programs)
-    works = [work for run in runs for work in host.border_work(run.program, as_bytes)]
-    reloads = [layer for run in runs for layer in instruction_loads(run)]
+    runs = tuple(
+        Run(one, schedule_program(one, target, as_bytes=as_bytes)) for one in placement.programs
+    )
+    works = [work for one in placement.programs for work in border_work(one, as_bytes)]
     npu = sum(run.schedule.cycles for run in runs) / target.clock_hz
-    npu += sum(layer.ms for layer in reloads) / 1e3
-    transfer = sum(work.transfer_seconds for work in works)
+    transfer = sum(work.bytes for work in works) / target.pcie_bytes_per_second
     on_host = (
         len(runs) * host.RUN_SECONDS
         + sum(work.host_seconds for work in works)
         + sum(map(host.node_seconds, placement.host))
     )
-    layers = [*reloads, *(layer for run in runs for layer in npu_layers(run))]
+    layers = [layer for run in runs for layer in npu_layers(run)]
     macs = sum(layer.macs for layer in layers)
-    layers = [*_border_layers(works, True), *layers, *_border_layers(works, False)]
-    layers += map(_host_layer, placement.host)
+    layers = [
+        *_border_layers([work for work in works if work.entering], ENTERING, target),
+        *layers,
+        *_border_layers([work for work in works if not work.entering], LEAVING, target),
+        *map(_host_layer, placement.host),
+    ]
     latency = npu + transfer + on_host
     slowest = max(npu, transfer * devices, latency / workers)
     possible = npu * target.clock_hz * target.macs_per_cycle * target.pes
@@ -139,13 +143,11 @@ def _memory(runs: Iterable[Run], target: Target) -> Memory:
     )
 
 
-def _border_layers(works: Iterable[host.BorderWork], entering: bool) -> Iterable[Layer]:
+def _border_layers(works: Iterable[BorderWork], op: str, target: Target) -> Iterable[Layer]:
     for work in works:
-        if work.entering is not entering:
-            continue
-        op = ENTERING if entering else LEAVING
         yield Layer(work.name, op, 1e3 * work.host_seconds, Bound.HOST)
-        yield Layer(work.name, "Transfer", 1e3 * work.transfer_seconds, Bound.IO)
+        ms = 1e3 * work.bytes / target.pcie_bytes_per_second
+        yield Layer(work.name, "Transfer", ms, Bound.IO)
 
 
 def _host_layer(node: HostNode) -> Layer:

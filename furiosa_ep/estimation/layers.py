@@ -40,15 +40,6 @@ def npu_layers(run: Run) -> Iterator[Layer]:
         before = event.end
 
 
-def instruction_loads(run: Run) -> Iterator[Layer]:
-    """The load of a program that exceeds the instruction memory, in parts in each run."""
-    schedule = run.schedule
-    target, size = schedule.target, schedule.instruction_bytes
-    if size > target.instruction_bytes:
-        ms = 1e3 * size / target.dram_bytes_per_second
-        yield Layer("instructions", "Load", ms, Bound.DRAM, dram_bytes=size)
-
-
 def kind(program: Program, command: Command) -> str:
     """What a command does, as people write it: Conv, MaxPool; the opcode of a plugin's kernel."""
     if command.opcode == "CALL":

@@ -17,6 +17,7 @@ from furiosa_ep.device_emulator.timing import (
     MemoryLimitError,
     Schedule,
     Use,
+    border_work,
     schedule_program,
 )
 from furiosa_ep.kernels.kernel import Kernel, KernelCost, Shapes
@@ -141,6 +142,46 @@ def test_host_quantizes_before_and_after_transfers() -> None:
     assert order == [Engine.HOST, Engine.IO, Engine.COMPUTE, Engine.IO, Engine.HOST]
     sent, taken = (one.bytes for one in schedule.events if one.engine is Engine.IO)
     assert (sent, taken) == (32 * 32 * 16, 32 * 32 * 32)
+
+
+def test_host_takes_for_floats_longer_than_for_bytes() -> None:
+    floats = chain(32, 32, [(32, 3)])
+    integers = replace(floats, inputs=[replace(floats.inputs[0], dtype=DType.U8)])
+
+    def first(schedule: Schedule) -> int:
+        return next(one.end for one in schedule.events if one.engine is Engine.HOST)
+
+    as_bytes = schedule_program(floats, WARBOY, as_bytes=[floats.inputs[0].name])
+    assert first(as_bytes) == first(schedule_program(integers, WARBOY))
+    assert first(as_bytes) < first(schedule_program(floats, WARBOY))
+
+
+def test_host_and_transfers_belong_to_the_commands_at_the_border() -> None:
+    schedule = schedule_program(chain(32, 32, [(32, 3)] * 2), WARBOY)
+    beside = [one for one in schedule.events if one.engine in (Engine.HOST, Engine.IO)]
+    assert [one.command for one in beside] == [0, 0, 3, 3]
+    works = border_work(chain(32, 32, [(32, 3)] * 2))
+    assert [one.command for one in works] == [0, 3]
+    taken = sum(one.end - one.start for one in beside if one.engine is Engine.HOST)
+    wanted = sum(one.host_seconds for one in works) * WARBOY.clock_hz
+    assert taken == pytest.approx(wanted, abs=len(works))
+
+
+@given(SIZES, LAYERS, st.integers(512, 8192))
+def test_instructions_that_do_not_fit_are_loaded_in_parts(
+    size: int, layers: list[tuple[int, int]], memory: int
+) -> None:
+    program = chain(size, size, layers)
+    small = replace(WARBOY, instruction_bytes=memory)
+    whole, parts = schedule_program(program, WARBOY), schedule_program(program, small)
+    assert_possible(parts)
+
+    def loaded(schedule: Schedule) -> int:
+        return sum(one.bytes for one in schedule.events if one.engine is Engine.DMA)
+
+    fits = whole.instruction_bytes <= memory
+    assert loaded(parts) - loaded(whole) == (0 if fits else whole.instruction_bytes)
+    assert (parts.cycles > whole.cycles) is not fits
 
 
 @settings(deadline=None)
