@@ -12,6 +12,7 @@ from benchmarks.models.mobilenet import mobilenet_v1
 from benchmarks.models.ssd_resnet34 import ssd_resnet34
 from benchmarks.models.yolov5 import yolov5l, yolov5n, yolov5s
 from benchmarks.models.yolov7 import yolov7
+from benchmarks.models.yolox import yolox_l
 from benchmarks.timing import fit, report
 from benchmarks.timing.figures import FIGURES, Figure, Measured
 from benchmarks.timing.fit import Quality, Row, fused_ratios
@@ -125,6 +126,7 @@ def test_decoding_is_taken_off() -> None:
         (yolov5l, 54.5, 46.5),
         (yolov7, 52.3, 36.9),
         (ssd_resnet34, 216.9, 20.0),
+        (yolox_l, 77.8, 54.2),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -143,6 +143,12 @@ class Network:
         channels = sizes if axis == 1 else [self.channels(x)] * len(sizes)
         return self.ops("Split", x, lengths, channels=channels, axis=axis)
 
+    def slice(self, x: str, starts: Sequence[int], axes: Sequence[int], step: int) -> str:
+        """Every `step`-th element of the dimensions `axes` of `x`, from `starts` to their end."""
+        ends, steps = [np.iinfo(np.int64).max] * len(axes), [step] * len(axes)
+        lists = (starts, ends, axes, steps)
+        return self.op("Slice", x, *(self.constant(np.array(one, np.int64)) for one in lists))
+
     def reshape(self, x: str, shape: Sequence[int]) -> str:
         """`x` in another shape; 0 keeps a dimension, -1 is what is left."""
         return self.op("Reshape", x, self.constant(np.array(shape, np.int64)))

@@ -7,7 +7,16 @@ import numpy as np
 import onnx
 
 from benchmarks.models.network import Network
-from benchmarks.models.yolo import CLASSES, SIZE, STRIDES, cells, conv, pyramid_pool
+from benchmarks.models.yolo import (
+    CLASSES,
+    SIZE,
+    STRIDES,
+    aggregate_paths,
+    c3,
+    cells,
+    conv,
+    pyramid_pool,
+)
 
 ANCHORS = (
     ((10, 13), (16, 30), (33, 23)),
@@ -31,7 +40,9 @@ class Size(NamedTuple):
 def _yolov5(size: Size, batch: int = 1) -> onnx.ModelProto:
     """The detector: batch x 3 x 640 x 640 to batch x 25200 x 85."""
     net = Network("yolov5", (batch, 3, SIZE, SIZE))
-    levels = zip(_neck(net, size, *_backbone(net, size)), STRIDES, ANCHORS, strict=True)
+    levels = zip(
+        aggregate_paths(net, size.depth, *_backbone(net, size)), STRIDES, ANCHORS, strict=True
+    )
     boxes = [_head(net, x, stride, anchors) for x, stride, anchors in levels]
     return net.build(net.op("Concat", *boxes, axis=1))
 
@@ -45,33 +56,11 @@ yolov5l = partial(_yolov5, Size(3, 64))
 def _backbone(net: Network, size: Size) -> tuple[str, str, str]:
     depth, width = size
     x = conv(net, net.input, width, 6, 2)
-    x = _c3(net, conv(net, x, 2 * width, 3, 2), depth)
-    small = _c3(net, conv(net, x, 4 * width, 3, 2), 2 * depth)
-    medium = _c3(net, conv(net, small, 8 * width, 3, 2), 3 * depth)
-    large = _c3(net, conv(net, medium, 16 * width, 3, 2), depth)
+    x = c3(net, conv(net, x, 2 * width, 3, 2), depth)
+    small = c3(net, conv(net, x, 4 * width, 3, 2), 2 * depth)
+    medium = c3(net, conv(net, small, 8 * width, 3, 2), 3 * depth)
+    large = c3(net, conv(net, medium, 16 * width, 3, 2), depth)
     return small, medium, pyramid_pool(net, large)
-
-
-def _neck(net: Network, size: Size, small: str, medium: str, large: str) -> tuple[str, str, str]:
-    depth, width = size
-    large = conv(net, large, 8 * width)
-    upper = net.concat(net.upsample(large), medium)
-    upper = conv(net, _c3(net, upper, depth, 8 * width), 4 * width)
-    level3 = _c3(net, net.concat(net.upsample(upper), small), depth, 4 * width)
-    down = net.concat(conv(net, level3, 4 * width, 3, 2), upper)
-    level4 = _c3(net, down, depth, 8 * width)
-    down = net.concat(conv(net, level4, 8 * width, 3, 2), large)
-    return level3, level4, _c3(net, down, depth, 16 * width)
-
-
-def _c3(net: Network, x: str, depth: int, channels: int = 0) -> str:
-    """Bottlenecks beside a convolution; without shortcuts where `channels` says how many."""
-    half = (channels or net.channels(x)) // 2
-    deep, flat = conv(net, x, half), conv(net, x, half)
-    for _ in range(depth):
-        branch = conv(net, conv(net, deep, half), half, 3)
-        deep = branch if channels else net.op("Add", deep, branch)
-    return conv(net, net.concat(deep, flat), 2 * half)
 
 
 def _head(net: Network, x: str, stride: int, anchors: tuple[tuple[int, int], ...]) -> str:
