@@ -1,21 +1,23 @@
-"""Hold the timing model against published figures: `python -m benchmarks.timing --exports DIR`."""
+"""Hold estimates against published figures: `python -m benchmarks.timing --exports DIR`."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.timing.figures import FIGURES
+from benchmarks.timing.estimates import Estimates
+from benchmarks.timing.figures import FIGURES, LATENCIES, MULTI_STREAM
 from benchmarks.timing.fit import FITTED, Quality, across_families, fit, predictor, rows
 from benchmarks.timing.networks import EXPORTED, Networks
-from benchmarks.timing.report import table, write_plot, write_table
+from benchmarks.timing.report import latency_table, table, write_plot, write_table
 from furiosa_ep.device_emulator.timing import PARAMETERS, Parameters
 
 DOCUMENT = Path("docs/timing_model.md")
+HOST_DOCUMENT = Path("docs/estimate.md")
 PLOT = Path("docs/timing_model.svg")
 
 
 def main() -> None:
-    """Print the table, and what is asked for."""
+    """Print the tables, and what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.timing", description=__doc__)
     parser.add_argument(
         "--exports",
@@ -33,12 +35,18 @@ def main() -> None:
         help="predict each family of networks with parameters fitted to the others",
     )
     parser.add_argument(
-        "--write", action="store_true", help=f"write the table into {DOCUMENT}, and {PLOT}"
+        "--write",
+        action="store_true",
+        help=f"write the tables into {DOCUMENT} and {HOST_DOCUMENT}, and {PLOT}",
     )
     options = parser.parse_args()
     networks = Networks(options.exports, decoding=options.decoding)
-    figures = [figure for figure in FIGURES if figure in networks]
-    missing = {figure.network for figure in FIGURES} - {figure.network for figure in figures}
+    figures, latencies = (
+        [figure for figure in some if figure.network in networks] for some in (FIGURES, LATENCIES)
+    )
+    missing = {one.network for one in (*FIGURES, *LATENCIES) if one.network not in networks}
+    if missing and options.write:
+        parser.error(f"--write needs all exports; {', '.join(sorted(missing))}: not there")
     if missing:
         print(f"Not exported: {', '.join(sorted(missing))}", file=sys.stderr)
     predict = predictor(networks)
@@ -47,7 +55,14 @@ def main() -> None:
         parameters = fit([figure for figure in figures if figure.fitted], predict)
         print(f"Fitted: {_shown(parameters)}; in use: {_shown(PARAMETERS)}\n")
     found = rows(figures, predict, parameters)
-    print(table(found))
+    estimates = Estimates(networks)
+    queries = [estimates.together(one) for one in MULTI_STREAM]
+    npu = table(found, estimates.npu_rows(figures), queries)
+    host = latency_table(
+        estimates.latency_rows(latencies, decoding=True),
+        estimates.latency_rows(latencies, decoding=False),
+    )
+    print(f"{npu}\n\n{host}")
     if options.cross_validate:
         one = Quality.of(across_families(figures, predict))
         print(
@@ -55,7 +70,8 @@ def main() -> None:
             f"rank correlation {one.rank:.3f}"
         )
     if options.write:
-        write_table(found, DOCUMENT)
+        write_table(npu, DOCUMENT)
+        write_table(host, HOST_DOCUMENT)
         write_plot(found, PLOT)
 
 

@@ -14,6 +14,7 @@ FITTED = ("command_cycles", "multiply_cycles", "exchange", "rearrange_bytes_per_
 QUERY_MILLISECONDS = 0.1
 """What the load generator, the driver and the decoding of results add to a query of MLPerf."""
 TARGETS = {1: WARBOY, 2: WARBOY_2PE}
+"""By the number of PEs that work as one."""
 
 Predict = Callable[[Figure, Parameters], float]
 

@@ -1,4 +1,4 @@
-"""The networks of the published figures as Programs."""
+"""The networks of the published figures, as models and as Programs."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -16,7 +16,7 @@ from benchmarks.models.ssd_resnet34 import ssd_resnet34
 from benchmarks.models.yolov5 import yolov5l, yolov5n, yolov5s
 from benchmarks.models.yolov7 import yolov7
 from benchmarks.models.yolov8 import yolov8n
-from benchmarks.timing.figures import Figure
+from benchmarks.models.yolox import yolox_l
 from furiosa_ep.estimation.placement import place
 from furiosa_ep.estimation.reading import read_light
 from furiosa_ep.program import Program
@@ -32,6 +32,7 @@ BUILT: Mapping[str, Topology] = MappingProxyType(
         "yolov5l": yolov5l,
         "yolov7": yolov7,
         "yolov8n": yolov8n,
+        "yolox_l": yolox_l,
     }
 )
 """What is built here; the others are files that the package ultralytics has exported."""
@@ -47,21 +48,30 @@ EXPORTED: Mapping[str, str] = MappingProxyType(
 
 
 class Networks:
-    """Programs by network and batch, each compiled once."""
+    """Models and Programs by network and batch, each compiled once."""
 
     def __init__(self, exports: Path | None = None, *, decoding: bool = False) -> None:
         """Know the folder of exported files.
 
         Args:
             exports: the folder; without one, only what is built here is known.
-            decoding: whether detectors keep what decodes boxes behind their last convolutions,
-                which those that were measured did not have.
+            decoding: whether detectors keep what decodes boxes in their Programs.
         """
         self._exports, self._decoding = exports, decoding
         self.program: Callable[[str, int], Program] = cache(self._program)
 
-    def __contains__(self, figure: Figure) -> bool:
-        return figure.network in BUILT or self._file(figure.network) is not None
+    def __contains__(self, network: str) -> bool:
+        return network in BUILT or self._file(network) is not None
+
+    def model(self, network: str, batch: int = 1, *, decoding: bool = True) -> onnx.ModelProto:
+        """The float model without its weights.
+
+        `decoding` says whether detectors of the YOLO family keep what decodes boxes behind their
+        last convolutions, which those that were measured did not have.
+        """
+        path = self._file(network)
+        light = read_light(BUILT[network](batch=batch) if path is None else path)
+        return light if decoding or not network.startswith("yolov") else without_decoding(light)
 
     def _file(self, network: str) -> Path | None:
         if self._exports is None or network not in EXPORTED:
@@ -70,10 +80,7 @@ class Networks:
         return path if path.exists() else None
 
     def _program(self, network: str, batch: int) -> Program:
-        path = self._file(network)
-        model = BUILT[network](batch=batch) if path is None else read_light(path)
-        if network.startswith("yolo") and not self._decoding:
-            model = without_decoding(read_light(model))
+        model = self.model(network, batch, decoding=self._decoding)
         (program,) = place(model, None, {}, {}).programs
         return program
 

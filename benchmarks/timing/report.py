@@ -1,15 +1,19 @@
-"""The figures as a table and as a picture."""
+"""The figures as tables and as a picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.timing.estimates import Together
 from benchmarks.timing.fit import Quality, Row, fused_ratios
 
 MARKERS = ("<!-- figures -->", "<!-- end of figures -->")
 
 
-def table(found: Sequence[Row]) -> str:
-    """Markdown: each figure, then how near they are."""
+def table(found: Sequence[Row], estimated: Sequence[Row], queries: Sequence[Together]) -> str:
+    """Markdown: each figure of the NPU's time, how near they are, and what has no batch.
+
+    `estimated` are the same figures as `furiosa estimate` has them.
+    """
     lines = [
         "| network | PEs | batch | what | published ms | model ms | error | |",
         "|---|---|---|---|---|---|---|---|",
@@ -20,9 +24,9 @@ def table(found: Sequence[Row]) -> str:
             for row in found
         ),
         "",
-        "| figures | number | mean error | largest | rank correlation |",
-        "|---|---|---|---|---|",
+        *_QUALITY,
         *(_quality(name, rows) for name, rows in _groups(found)),
+        _quality("all, by `furiosa estimate`", estimated),
         "",
         "| network | fused over single, published | model | error |",
         "|---|---|---|---|",
@@ -30,8 +34,54 @@ def table(found: Sequence[Row]) -> str:
             f"| {network} | {published:.3f} | {predicted:.3f} | {predicted / published - 1:+.1%} |"
             for network, (published, predicted) in fused_ratios(found).items()
         ),
+        "",
+        "| queries of 8 | published mean, 99 % | a batch of 8, fused | 8 runs, fused "
+        "| batches of 4, apart |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {one.published.network} | {one.published.mean:.3f}, {one.published.percentile:.3f} "
+            f"| {one.one_batch:.3f} | {one.singly:.3f} | {one.halves:.3f} |"
+            for one in queries
+        ),
     ]
     return "\n".join(lines)
+
+
+def latency_table(exported: Sequence[Row], measured: Sequence[Row]) -> str:
+    """Markdown: each latency beside two estimates, and how near these are.
+
+    `exported` are those of the models as they are exported, `measured` those of the detectors as
+    they were measured: without what decodes boxes.
+    """
+    lines = [
+        "| network | PEs | input | published ms | exported, ms | error | without decoding, ms "
+        "| error | |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *map(_latency, exported, measured),
+        "",
+        *_QUALITY,
+        *(_quality(f"{name}, exported", rows) for name, rows in _groups(exported)),
+        *(_quality(f"{name}, without decoding", rows) for name, rows in _groups(measured)),
+    ]
+    return "\n".join(lines)
+
+
+_QUALITY = (
+    "| figures | number | mean error | largest | rank correlation |",
+    "|---|---|---|---|---|",
+)
+
+
+def _latency(exported: Row, measured: Row) -> str:
+    figure = exported.figure
+    differ = measured.predicted != exported.predicted
+    without = f"{measured.predicted:.3f} | {measured.error:+.1%}" if differ else " | "
+    return (
+        f"| {figure.network} | {figure.pes} | {'float' if figure.float_inputs else 'bytes'} "
+        f"| {figure.milliseconds:.3f} | {exported.predicted:.3f} | {exported.error:+.1%} "
+        f"| {without} "
+        f"| {figure.note or ('fitted' if figure.fitted else '')} |"
+    )
 
 
 def _groups(found: Sequence[Row]) -> list[tuple[str, list[Row]]]:
@@ -46,12 +96,11 @@ def _quality(name: str, found: Sequence[Row]) -> str:
     return f"| {name} | {len(found)} | {one.mean:.1%} | {one.most:.1%} | {one.rank:.3f} |"
 
 
-def write_table(found: Sequence[Row], path: Path) -> None:
+def write_table(text: str, path: Path) -> None:
     """Replace the table between the markers of a document."""
-    text = path.read_text()
-    before, _, rest = text.partition(MARKERS[0])
+    before, _, rest = path.read_text().partition(MARKERS[0])
     _, _, after = rest.partition(MARKERS[1])
-    path.write_text(f"{before}{MARKERS[0]}\n{table(found)}\n{MARKERS[1]}{after}")
+    path.write_text(f"{before}{MARKERS[0]}\n{text}\n{MARKERS[1]}{after}")
 
 
 def write_plot(found: Sequence[Row], path: Path) -> None:
