@@ -2,7 +2,7 @@
 
 from furiosa_ep.device_emulator.timing.border import BorderWork, border_work
 from furiosa_ep.device_emulator.timing.parameters import PARAMETERS, Parameters
-from furiosa_ep.device_emulator.timing.placement import MemoryLimitError
+from furiosa_ep.device_emulator.timing.placement import MemoryLimitError, bytes_at_once
 from furiosa_ep.device_emulator.timing.schedule import Allocation, Schedule, Use
 from furiosa_ep.device_emulator.timing.scheduling import schedule_program
 
@@ -15,5 +15,6 @@ __all__ = [
     "Schedule",
     "Use",
     "border_work",
+    "bytes_at_once",
     "schedule_program",
 ]

@@ -3,8 +3,10 @@
 Everything here counts in commands: a piece of SRAM is taken before one and freed behind another.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -39,6 +41,8 @@ class Placement:
     pieces: tuple[Piece, ...]
     spilled: tuple[int, ...]
     """The bytes of each value that are in DRAM instead."""
+    spilled_at_once: int
+    """The most bytes that are in DRAM at a time, of values alone."""
     prefetched: tuple[int, ...]
     """For each command, the one before which loading its weights may begin."""
 
@@ -84,7 +88,18 @@ def place(
         if weights[n]
     ]
     spilled = tuple(one.size - kept for one, kept in zip(flow.values, resident, strict=True))
-    return Placement(tuple(_addresses(taken, sram)), spilled, tuple(prefetched))
+    return Placement(
+        tuple(_addresses(taken, sram)), spilled, bytes_at_once(spans, spilled), tuple(prefetched)
+    )
+
+
+def bytes_at_once(spans: Sequence[tuple[int, int]], sizes: Sequence[int]) -> int:
+    """The most bytes that values have together before the same command, by their spans."""
+    changes: Counter[int] = Counter()
+    for (first, last), size in zip(spans, sizes, strict=True):
+        changes[first] += size
+        changes[last + 1] -= size
+    return max(accumulate(changes[command] for command in sorted(changes)), default=0)
 
 
 def _check_tiles(

@@ -38,8 +38,10 @@ class Schedule:
     allocations: tuple[Allocation, ...]
     """Those that live at the same time do not overlap."""
     dram_bytes: int
-    """What the Program needs there: constants, inputs, outputs and what is spilled."""
+    """What the Program needs there: constants, inputs, outputs and what is spilled at a time."""
     instruction_bytes: int
+    spilled_bytes: int = 0
+    """All that is spilled in a run: each value counts."""
 
     @property
     def cycles(self) -> int:

@@ -49,8 +49,9 @@ def schedule_program(
         target=target,
         events=tuple(sorted(walk.events, key=lambda one: (one.start, one.engine))),
         allocations=tuple(walk.allocations()),
-        dram_bytes=len(program.constants) + transferred + sum(placement.spilled),
+        dram_bytes=len(program.constants) + transferred + placement.spilled_at_once,
         instruction_bytes=sum(one.instructions for one in works),
+        spilled_bytes=sum(placement.spilled),
     )
 
 

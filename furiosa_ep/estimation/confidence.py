@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from furiosa_ep.device_emulator.target import Target
-from furiosa_ep.device_emulator.timing import border_work
 from furiosa_ep.estimation.figures import Bound, Confidence, Layer, Run
 from furiosa_ep.estimation.placement import Placement
 from furiosa_ep.partitioner.environment import BUILT_IN
@@ -56,9 +55,7 @@ def _npu(target: Target, layers: Sequence[Layer], runs: Sequence[Run]) -> Confid
 
 def _spills(run: Run) -> bool:
     """Whether more goes to DRAM and back than in any published model."""
-    transferred = sum(work.bytes for work in border_work(run.program))
-    others = len(run.program.constants) + transferred
-    return run.schedule.dram_bytes - others > SPILLED_BYTES
+    return run.schedule.spilled_bytes > SPILLED_BYTES
 
 
 def _weaker(one: Confidence, other: Confidence) -> Confidence:

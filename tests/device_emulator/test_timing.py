@@ -18,6 +18,7 @@ from furiosa_ep.device_emulator.timing import (
     Schedule,
     Use,
     border_work,
+    bytes_at_once,
     schedule_program,
 )
 from furiosa_ep.kernels.kernel import Kernel, KernelCost, Shapes
@@ -299,3 +300,18 @@ def test_inputs_that_commands_read_directly_are_no_values() -> None:
 
 def test_program_without_commands_takes_no_time() -> None:
     assert schedule_program(ProgramWriter().program(), WARBOY).cycles == 0
+
+
+def test_values_that_are_not_there_at_the_same_time_share_dram() -> None:
+    small = replace(WARBOY, sram_bytes=1 << 18)
+    short, long = (schedule_program(chain(512, 512, [(8, 1)] * n), small) for n in (4, 12))
+    weights = [len(chain(512, 512, [(8, 1)] * n).constants) for n in (4, 12)]
+    assert long.spilled_bytes > 2 * short.spilled_bytes
+    assert long.dram_bytes - weights[1] == short.dram_bytes - weights[0]
+    assert long.dram_bytes - weights[1] > 512 * 512 * 8
+
+
+def test_bytes_at_once() -> None:
+    assert bytes_at_once([], []) == 0
+    assert bytes_at_once([(0, 1), (1, 2), (2, 2)], [3, 4, 5]) == 9
+    assert bytes_at_once([(-1, 0), (1, 1)], [7, 2]) == 7
