@@ -18,6 +18,14 @@ class Cut:
     unmet: frozenset[int]
     """Units that read shape arithmetic which is left to the CPU: they cannot be claimed."""
 
+    def partitions(self) -> list[list[int]]:
+        """The units of each partition, in the order in which partitions may run."""
+        groups: dict[int, list[int]] = {}
+        for unit, level in enumerate(self.levels):
+            if level is not None:
+                groups.setdefault(level, []).append(unit)
+        return [groups[level] for level in sorted(groups)]
+
     def components(self, reads: Sequence[set[int]]) -> list[list[int]]:
         """The units of each partition, apart where nothing connects them inside it."""
         groups: dict[int, list[int]] = {}

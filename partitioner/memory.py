@@ -6,10 +6,11 @@ open, the compiler checks the same when they are known.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from furiosa_ep.device_emulator.target import Target
-from furiosa_ep.device_emulator.timing import PARAMETERS
+from furiosa_ep.device_emulator.timing import PARAMETERS, bytes_at_once
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit, Operand
 
@@ -18,6 +19,10 @@ Count = Callable[[NodeUnit, Graph], int]
 
 _FILTERS = 4
 """Those that the device multiplies a line of values by at a time."""
+
+_EXPANSION = 4
+"""The compiler makes no partition so many times as large as its constants and values are: by their
+layout, and by values between those of the model."""
 
 
 def unit_decline(unit: NodeUnit, graph: Graph, target: Target) -> Decline | None:
@@ -54,6 +59,77 @@ def partition_decline(units: Iterable[NodeUnit], graph: Graph, target: Target) -
         f"The weights of a partition must fit into the DRAM of the target: {target.dram_bytes} "
         f"bytes of {target.name}. Found: {size} bytes.",
         "Split the model into several, each with a session of its own.",
+    )
+
+
+@dataclass(frozen=True)
+class DramNeed:
+    """What a partition takes of DRAM, in bytes."""
+
+    constants: int
+    borders: int
+    """Inputs and outputs."""
+    spilled: int
+    """Values inside, of what is there at a time beyond SRAM."""
+    total: int
+
+    def is_small(self, target: Target) -> bool:
+        """Whether it fits even if the compiler makes it several times as large."""
+        return self.total * _EXPANSION <= target.dram_bytes
+
+
+def dram_need(
+    units: Sequence[NodeUnit], graph: Graph, target: Target, alone: Mapping[NodeUnit, int]
+) -> DramNeed:
+    """An estimate of what a partition takes of DRAM; values of open shapes take nothing.
+
+    Args:
+        units: of the partition, in topological order.
+        graph: the whole graph.
+        target: with its SRAM.
+        alone: what some units have taken where they were compiled alone.
+    """
+    inside = {node.index for unit in units for node in unit.nodes}
+    constants: set[str] = set()
+    read: dict[str, int] = {}
+    written: dict[str, int] = {}
+    beyond = 0
+    for position, unit in enumerate(units):
+        names = {one.name for one in unit.inputs if one.name}
+        fixed = {name for name in names if graph.is_constant(name)}
+        results = {one.name for one in unit.outputs if one.name}
+        constants |= fixed
+        read.update(dict.fromkeys(names - fixed, position))
+        written.update(dict.fromkeys(results, position))
+        if unit in alone:
+            beyond += max(0, alone[unit] - sum(_bytes(name, graph) for name in names | results))
+    results_of_all = frozenset(graph.outputs)
+    borders = {name for name in read if name not in written}
+    borders |= {
+        name
+        for name in written
+        if name in results_of_all or any(one.index not in inside for one in graph.consumers(name))
+    }
+    kept = [name for name in written if name not in borders]
+    spans = [(written[name], read.get(name, written[name])) for name in kept]
+    room = int(target.sram_bytes * target.pes * (1 - PARAMETERS.streaming_share))
+    spilled = max(0, bytes_at_once(spans, [_bytes(name, graph) for name in kept]) - room)
+    fixed_bytes = sum(_bytes(name, graph) for name in constants)
+    moved = sum(_bytes(name, graph) for name in borders)
+    return DramNeed(fixed_bytes, moved, spilled, fixed_bytes + moved + spilled + beyond)
+
+
+def dram_decline(need: DramNeed, size: int, left: int, target: Target) -> Decline:
+    """Why a partition that takes `size` bytes does not fit into what others have left of DRAM."""
+    before = target.dram_bytes - left
+    others = f" Partitions before it take {before} bytes." if before else ""
+    return Decline(
+        DeclineCode.MEMORY_LIMIT,
+        f"The partitions of a model must fit into the DRAM of the target together: "
+        f"{target.dram_bytes} bytes of {target.name}. Found: {size} bytes of one that holds this "
+        f"operator ({need.constants} of constants, {need.borders} of inputs and outputs, "
+        f"{need.spilled} at a time of values that SRAM has no room for).{others}",
+        "Run it on smaller inputs or batches, or split the model.",
     )
 
 

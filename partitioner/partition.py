@@ -3,26 +3,18 @@
 import contextlib
 import contextvars
 from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import partial
 from typing import Protocol
 
 from furiosa_ep.graph import ElementType, Graph
 from furiosa_ep.partitioner.cut import cut
-from furiosa_ep.partitioner.descriptors import Lowering
-from furiosa_ep.partitioner.environment import BUILT_IN
-from furiosa_ep.partitioner.memory import partition_decline, unit_decline
+from furiosa_ep.partitioner.memory import partition_decline
 from furiosa_ep.partitioner.plugins import registry
 from furiosa_ep.partitioner.quantization import is_dequantize, is_quantize
-from furiosa_ep.partitioner.registry import PluginError, Registry, Scope, operator_name, place
+from furiosa_ep.partitioner.registry import Registry, Scope, operator_name, place
 from furiosa_ep.partitioner.report import Report, UnitRow
-from furiosa_ep.partitioner.shape_arithmetic import SHAPE_READERS, shape_values
 from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit, OperatorSupport
-from furiosa_ep.partitioner.units import (
-    dependencies,
-    has_subgraph,
-    node_units,
-    without_dequantize,
-)
+from furiosa_ep.partitioner.units import dependencies, node_units, without_dequantize
+from furiosa_ep.partitioner.verdict import Trial, Verdict, Verdicts, is_shape_arithmetic
 
 _FUSED_WITHOUT_QUANTIZE = frozenset({"Gemm", "MatMul"})
 """What ONNX Runtime fuses with the DequantizeLinear before it even where the result is float."""
@@ -33,11 +25,7 @@ _COST = Decline(
     "borders costs more than the NPU gains.",
     "Provider option claim=all takes it nevertheless.",
 )
-_Verdict = OperatorSupport | Decline | None
-"""What takes a unit, or why nothing does; None for shape arithmetic."""
-_Decide = Callable[[NodeUnit], _Verdict]
-Trial = Callable[[NodeUnit, Graph, Lowering, Registry], None]
-"""Lowers a unit as far as it can alone; raises where that fails."""
+_Decide = Callable[[NodeUnit], Verdict]
 _Unfused = dict[NodeUnit, Decline]
 """What matches patterns that do not take it, the highest priority first."""
 _UNMET_SHAPE = Decline(
@@ -144,25 +132,23 @@ def partition_graph(
     """Decide which node units of a graph the NPU takes, and in which partitions.
 
     A plugin that fails is quarantined in `scope`, and everything is decided again without it. A
-    third party's lowering fails where `trial` raises.
+    third party's lowering fails where `trial` raises. What `trial` says of memory counts; without
+    one, what can be told without compiling.
     """
     scope = scope or Scope()
     while True:
         quarantined = len(scope.quarantine)
-        report = _partition(
-            graph, plugins, claim, partial(_verdict, graph, plugins, disabled, scope, trial), scope
-        )
+        report = _partition(claim, Verdicts(graph, plugins, disabled, scope, trial))
         if len(scope.quarantine) == quarantined:
             return report
 
 
-def _partition(
-    graph: Graph, plugins: Registry, claim: str, decide: _Decide, scope: Scope
-) -> Report:
-    units, verdicts, unfused = _claims(graph, plugins.patterns, decide, scope)
+def _partition(claim: str, decide: Verdicts) -> Report:
+    graph, plugins, scope = decide.graph, decide.plugins, decide.scope
+    units, verdicts, unfused = _claims(graph, plugins.patterns, decide.of, scope)
     reads = dependencies(units, graph)
     outputs = frozenset(graph.outputs)
-    shape = [_is_shape_arithmetic(unit, graph) for unit in units]
+    shape = [is_shape_arithmetic(unit, graph) for unit in units]
     exported = [
         any(name in outputs for node in unit.nodes for name in node.outputs) for unit in units
     ]
@@ -182,6 +168,12 @@ def _partition(
                 for position in component
                 if claimed[position]
             }
+        if not dropped:
+            declines = decide.beyond_dram(
+                [[units[one] for one in members] for members in result.partitions()],
+                {unit for unit, taken in zip(units, claimed, strict=True) if taken},
+            )
+            dropped = {n: declines[unit] for n, unit in enumerate(units) if unit in declines}
         if not dropped:
             break
         for position, decline in dropped.items():
@@ -205,9 +197,9 @@ def _not_taken(
 
 def _claims(
     graph: Graph, patterns: Sequence[OperatorSupport], decide: _Decide, scope: Scope
-) -> tuple[list[NodeUnit], list[_Verdict], _Unfused]:
+) -> tuple[list[NodeUnit], list[Verdict], _Unfused]:
     """The node units of a graph, and what takes each, whatever its neighbours are."""
-    fused: dict[NodeUnit, _Verdict] = {}
+    fused: dict[NodeUnit, Verdict] = {}
 
     def takes(unit: NodeUnit) -> bool:
         fused[unit] = decide(unit)
@@ -221,7 +213,7 @@ def _claims(
 
 
 def _tell_of_patterns(
-    units: Sequence[NodeUnit], verdicts: list[_Verdict], unfused: _Unfused
+    units: Sequence[NodeUnit], verdicts: list[Verdict], unfused: _Unfused
 ) -> None:
     """Add to the reasons of what is on the CPU why a pattern that matches does not take it."""
     patterns = {
@@ -245,84 +237,12 @@ def _with_pattern(decline: Decline, name: str, of_pattern: Decline) -> Decline:
     )
 
 
-def _verdict(
-    graph: Graph,
-    plugins: Registry,
-    disabled: Collection[str],
-    scope: Scope,
-    trial: Trial | None,
-    unit: NodeUnit,
-) -> _Verdict:
-    for kind in (unit.key, *((node.domain, node.op_type) for node in unit.nodes)):
-        if operator_name(*kind) in disabled:
-            return Decline(
-                DeclineCode.DISABLED_BY_OPTION,
-                "Provider option disabled_ops must not name the operator. "
-                f"Found: {operator_name(*kind)}.",
-                "Remove it from the option.",
-            )
-    if has_subgraph(unit.node):
-        return Decline(
-            DeclineCode.NO_KERNEL,
-            f"The NPU has no control flow. Found: {unit.node.op_type} with a subgraph.",
-            "Unroll the loop, or take the branch in your program.",
-        )
-    if _is_shape_arithmetic(unit, graph):
-        return None
-    try:
-        found = plugins.support(unit, graph, scope)
-        if isinstance(found, Decline):
-            return found
-        if trial is not None:
-            _try(found, unit, graph, plugins, scope, trial)
-        target = plugins.target(scope)
-        return (unit_decline(unit, graph, target) if target else None) or found
-    except PluginError:
-        raise
-    except Exception as error:
-        return Decline(
-            DeclineCode.INTERNAL,
-            f"Looking up {unit.node.op_type} failed: {type(error).__name__}: {error}",
-            "Report it with the model.",
-        )
-
-
-def _try(
-    found: OperatorSupport,
-    unit: NodeUnit,
-    graph: Graph,
-    plugins: Registry,
-    scope: Scope,
-    trial: Trial,
-) -> None:
-    """Quarantine a third party's plugin that cannot lower a unit after all."""
-    if found.owner == BUILT_IN and unit.key not in plugins.lowerings:
-        return
-    lowering = plugins.lowering(found, unit, scope)
-    if lowering is None or lowering.owner == BUILT_IN:
-        return
-    try:
-        trial(unit, graph, lowering, plugins)
-    except (Exception, SystemExit) as error:
-        reason = f"lowering of {unit.label!r} failed: {type(error).__name__}: {error}"
-        scope.leave_out(lowering.owner, reason)
-
-
-def _is_shape_arithmetic(unit: NodeUnit, graph: Graph) -> bool:
-    values = shape_values(graph)
-    return (
-        all(name in values for name in unit.node.outputs if name)
-        and any(unit.node.outputs)
-        and (len(unit.nodes) == 1 or unit.node.op_type in SHAPE_READERS)
-    )
-
-
 def _with_loose_borders(
     units: Sequence[NodeUnit],
-    verdicts: Sequence[_Verdict],
+    verdicts: Sequence[Verdict],
     graph: Graph,
     decide: _Decide,
-) -> tuple[list[NodeUnit], list[_Verdict]]:
+) -> tuple[list[NodeUnit], list[Verdict]]:
     """Give the DequantizeLinear nodes of declined float operators to the partition before them."""
     taken = {
         one.name
@@ -331,7 +251,7 @@ def _with_loose_borders(
         for one in unit.outputs
     }
     loose_units: list[NodeUnit] = []
-    loose_verdicts: list[_Verdict] = []
+    loose_verdicts: list[Verdict] = []
     for unit, verdict in zip(units, verdicts, strict=True):
         parts = [unit]
         declined = isinstance(verdict, Decline)
@@ -355,7 +275,7 @@ def _is_loose(unit: NodeUnit) -> bool:
 def _report(
     graph: Graph,
     units: Sequence[NodeUnit],
-    verdicts: Sequence[_Verdict],
+    verdicts: Sequence[Verdict],
     levels: Sequence[int | None],
     plugins: Registry,
     scope: Scope,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from furiosa_ep.device_emulator.kernels import KernelError, registered_kernel
 from furiosa_ep.device_emulator.timing.parameters import PARAMETERS, Parameters
+from furiosa_ep.kernels.kernel import KernelCost
 from furiosa_ep.program import Command, DType, Engine, Program, Storage, Tensor
 
 
@@ -231,6 +232,10 @@ def _expression(call: _Call) -> _Found:
     return _over_elements(max(1, operations))(call)
 
 
+_MOST_OPERATIONS = 1 << 53
+"""Of a call, as a kernel says: days of the device."""
+
+
 def _plugin_kernel(call: _Call) -> _Found:
     """What the kernel says; otherwise that it reads its operands once."""
     found = _over_elements(1)(call)
@@ -242,6 +247,13 @@ def _plugin_kernel(call: _Call) -> _Found:
         return found
     shapes = [None if one is None else one.dims for one in call.tensors[1:]]
     cost, shape = kernel.cost(shapes), call.shape
+    for name in KernelCost._fields:
+        number = getattr(cost, name, None)
+        if not isinstance(number, int) or not 0 <= number <= _MOST_OPERATIONS:
+            raise KernelError(
+                f"the cost of kernel {kernel.opcode} has {name}={number!r}: expected a whole number"
+                f" from 0 to {_MOST_OPERATIONS}"
+            )
     elements = max(1, shape.size)
     depth = -(-cost.macs // elements)
     loops = Loops(depth, depth, shape.columns, passes=cost.operations / elements)

@@ -1,16 +1,14 @@
 """The compiler's entry: a partition of a model in, Programs out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from furiosa_ep.compiler.codegen import Allocate, generate
-from furiosa_ep.compiler.errors import CompileError
-from furiosa_ep.compiler.limits import check_memory
+from furiosa_ep.compiler.errors import CompileError, MemoryLimit
+from furiosa_ep.compiler.limits import schedule
 from furiosa_ep.compiler.lowering import lower, lower_alone, steps
 from furiosa_ep.compiler.passes import optimize
 from furiosa_ep.device_emulator import Executable, checksum
-from furiosa_ep.device_emulator.target import Target
-from furiosa_ep.device_emulator.timing import MemoryLimitError, schedule_program
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner import partition
 from furiosa_ep.partitioner.descriptors import GraphPass, Lowering
@@ -18,8 +16,8 @@ from furiosa_ep.partitioner.environment import BUILT_IN
 from furiosa_ep.partitioner.plugins import registry
 from furiosa_ep.partitioner.registry import PluginError, Registry, Scope
 from furiosa_ep.partitioner.report import Report
-from furiosa_ep.partitioner.support import NodeUnit
-from furiosa_ep.program import Program, Schedule
+from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit
+from furiosa_ep.program import Program
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -29,16 +27,43 @@ def partition_model(model: bytes, options: partition.Options, scope: Scope | Non
 
     As the partitioner does, but units of plugins are compiled on trial, each alone: a plugin that
     cannot lower what it claims is left out of the session, and everything is decided without it.
+    What does not fit into the memories of the target when it is compiled is declined.
     """
-    return partition.partition_model(model, options, scope, _try)
+    return partition.partition_model(model, options, scope, _Trial())
 
 
-def _try(unit: NodeUnit, graph: Graph, lowering: Lowering, plugins: Registry) -> None:
-    device = lower_alone(unit, graph, lowering, plugins.kernels)
-    if device is not None:
+class _Trial:
+    """Compiles what may be claimed, before it is; open shapes wait until they are known."""
+
+    def unit(
+        self, unit: NodeUnit, graph: Graph, lowering: Lowering, plugins: Registry, scope: Scope
+    ) -> Decline | int:
+        device = lower_alone(unit, graph, lowering, plugins.kernels)
+        if device is None:
+            return 0
         inputs = [value.name for value in device.inputs]
         outputs = [value.name for value in device.outputs]
-        Executable(generate(device, inputs, outputs).to_bytes(checksum))
+        try:
+            program = _scheduled(generate(device, inputs, outputs), plugins, scope)
+        except MemoryLimit as error:
+            return _declined(error)
+        Executable(program.to_bytes(checksum))
+        return program.schedule.dram_bytes
+
+    def partition(
+        self, nodes: Collection[int], graph: Graph, plugins: Registry, scope: Scope
+    ) -> Decline | int:
+        compiled = CompiledPartition(graph.part(nodes), plugins, scope)
+        if not compiled.static:
+            return 0
+        try:
+            return compiled.size()
+        except MemoryLimit as error:
+            return error.dram_bytes or _declined(error)
+
+
+def _declined(error: MemoryLimit) -> Decline:
+    return Decline(DeclineCode.MEMORY_LIMIT, error.reason, error.mend)
 
 
 class CompiledPartition:
@@ -124,14 +149,19 @@ class CompiledPartition:
             for name, shape in zip(graph.inputs, input_shapes, strict=True)
         }
         program = self._compile(shapes, allocate)
-        target = self._registry.target(self._scope)
-        if target is not None:  # without the built-in plugin there is none
-            check_memory(program, target)
-            program = replace(program, schedule=_schedule(program, target))
         self._registry.notify(
             "furiosa_compiled", program=lambda: Program.from_bytes(program.to_bytes(checksum))
         )
         return program
+
+    def size(self) -> int:
+        """The DRAM that the Program takes for the shapes that the model declares.
+
+        Raises:
+            CompileError: as `build`.
+        """
+        shapes = {name: tuple(self._declared(name)) for name in self._graph.inputs}
+        return self._compile(shapes, bytearray).schedule.dram_bytes
 
     def _compile(self, shapes: Shapes, allocate: Allocate) -> Program:
         """As `build`; without the passes of plugins that make the rest of the compiler fail."""
@@ -168,7 +198,7 @@ class CompiledPartition:
         if device is not lowered:
             # What passes of plugins have made may be beyond what the verification knows.
             Executable(program.to_bytes(checksum))
-        return program
+        return _scheduled(program, self._registry, self._scope)
 
     def _declared(self, name: str) -> list[int]:
         shape = self._graph.shape(name) or ()
@@ -181,21 +211,11 @@ class CompiledPartition:
         return known
 
 
-def _schedule(program: Program, target: Target) -> Schedule:
-    try:
-        modelled = schedule_program(program, target)
-    except MemoryLimitError as error:
-        raise CompileError(
-            f"memory-limit: {error}; run it on smaller inputs, or leave it to the CPU with the "
-            "option disabled_ops"
-        ) from error
-    return Schedule(
-        target.name,
-        round(target.clock_hz),
-        target.pes,
-        modelled.dram_bytes,
-        modelled.events,
-    )
+def _scheduled(program: Program, plugins: Registry, scope: Scope) -> Program:
+    target = plugins.target(scope)
+    if target is None:  # without the built-in plugin there is none
+        return program
+    return replace(program, schedule=schedule(program, target))
 
 
 def _of(owners: set[str], passes: Sequence[GraphPass]) -> Sequence[GraphPass]:
