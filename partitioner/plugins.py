@@ -18,6 +18,7 @@ from typing import Any
 import pluggy
 
 from furiosa_ep.kernels.kernel import Kernel
+from furiosa_ep.options import OptionError, Options
 from furiosa_ep.partitioner import environment
 from furiosa_ep.partitioner.descriptors import API_VERSION, GraphPass, Lowering, PluginInfo
 from furiosa_ep.partitioner.environment import BUILT_IN
@@ -166,6 +167,26 @@ def registry() -> Registry:
         with reported(plugin):
             plugin.register_kernels(found)
     return registry_of(plugins()) if any(plugin.problem for plugin in good) else found
+
+
+def check_offered(options: Options) -> None:
+    """Look up what provider options name.
+
+    Raises:
+        OptionError: where no plugin offers it.
+    """
+    for key, value, default, hook in (
+        ("claim", options.claim, Options.claim, "furiosa_selections"),
+        ("target", options.target, Options.target, "furiosa_targets"),
+    ):
+        if value == default:
+            continue
+        offered = registry().named(hook)
+        if offered and value not in offered:  # nothing is offered without the built-in plugin
+            raise OptionError(
+                f"option {key!r}={value!r}: expected one of {', '.join(offered)} "
+                f"(docs/options.md#{key})"
+            )
 
 
 @functools.cache

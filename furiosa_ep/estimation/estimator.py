@@ -19,8 +19,9 @@ from furiosa_ep.estimation.figures import (
 )
 from furiosa_ep.estimation.layers import npu_layers
 from furiosa_ep.estimation.placement import HostNode, Placement, place
-from furiosa_ep.estimation.reading import ModelLike
-from furiosa_ep.partitioner.plugins import registry
+from furiosa_ep.options import OptionError, Options
+from furiosa_ep.partitioner.plugins import check_offered, registry
+from furiosa_ep.quantization.loading import ModelLike
 
 IDLE_WATTS = (1.0, 3.0)
 TDP_WATTS = (40.0, 60.0)
@@ -58,7 +59,7 @@ def estimate(
 
     Raises:
         EstimateError: where there is no model, its shapes stay open or do not fit, there is no such
-            target, or ONNX Runtime does not take the model.
+            target or option, or ONNX Runtime does not take the model.
     """
     known: Mapping[str, Target] = registry().named("furiosa_targets")
     if target not in known:
@@ -70,7 +71,12 @@ def estimate(
     ):
         if value < 1:
             raise EstimateError(f"{name} {value}: expected 1 or more")
-    placement = place(model, batch, shapes or {}, {**(options or {}), "target": target})
+    given = {**(options or {}), "target": target}
+    try:
+        check_offered(Options.parse(given))
+    except OptionError as error:
+        raise EstimateError(str(error)) from error
+    placement = place(model, batch, shapes or {}, given)
     as_bytes = () if placement.quantized or float_inputs else placement.inputs
     return _estimate(placement, known[target], workers, devices, as_bytes)
 

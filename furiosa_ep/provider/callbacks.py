@@ -202,11 +202,12 @@ class CompilerCallbacks:
         session: Any,
         reply: int,
     ) -> None:
+        from furiosa_ep.partitioner.plugins import check_offered
         from furiosa_ep.provider.session_device import hold_device
 
         given = {keys[index].decode(): values[index].decode() for index in range(count)}
         options = Options.parse(given)
-        _check_offered(options)
+        check_offered(options)
         options, device = hold_device(options, cards[:card_count], target_given="target" in given)
         scope = _scope(options)
         settings[0].program_cache_size = options.program_cache_size
@@ -291,28 +292,6 @@ def _scope(options: Options) -> "Scope":
     from furiosa_ep.partitioner.registry import Scope
 
     return Scope(options.target, options.python_kernels == "allow")
-
-
-def _check_offered(options: Options) -> None:
-    """Look up what options name.
-
-    Raises:
-        OptionError: where no plugin offers it.
-    """
-    from furiosa_ep.partitioner.plugins import registry
-
-    for key, value, default, hook in (
-        ("claim", options.claim, Options.claim, "furiosa_selections"),
-        ("target", options.target, Options.target, "furiosa_targets"),
-    ):
-        if value == default:
-            continue
-        offered = registry().named(hook)
-        if offered and value not in offered:  # nothing is offered without the built-in plugin
-            raise OptionError(
-                f"option {key!r}={value!r}: expected one of {', '.join(offered)} "
-                f"(docs/options.md#{key})"
-            )
 
 
 def _by_input(shapes: Any, count: int) -> list[tuple[int, ...]]:
