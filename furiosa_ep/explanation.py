@@ -46,4 +46,7 @@ def decide(
     if isinstance(model, onnx.ModelProto):
         model = model.SerializeToString()
     source = model if isinstance(model, bytes) else os.fspath(model)
-    ort.InferenceSession(source, providers=[(EP_NAME, own), "CPUExecutionProvider"])
+    # It would fall back to the CPU otherwise, and print that it does.
+    ort.InferenceSession(
+        source, providers=[(EP_NAME, own), "CPUExecutionProvider"], enable_fallback=0
+    )

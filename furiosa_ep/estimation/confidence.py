@@ -7,8 +7,11 @@ from furiosa_ep.estimation.figures import Bound, Confidence, Layer, Run
 from furiosa_ep.estimation.placement import Placement
 from furiosa_ep.partitioner.environment import BUILT_IN
 
-_FITTED_OPS = frozenset({"Conv", "Copy", "Add", "MaxPool", "AveragePool", "GlobalAveragePool"})
-_MOST_FITTED = frozenset({"ResizeNearest", "Mul", "Softmax", "Fill"})
+_PUBLISHED_OPS = frozenset(
+    {"Add", "AveragePool", "Conv", "Copy", "Fill", "GlobalAveragePool", "MaxPool", "Mul"}
+    | {"ResizeNearest", "Softmax"}
+)
+"""What the networks consist of whose times have been published (`kind`)."""
 HIGH_SHARE = 0.9
 """The part of the NPU's time that high confidence takes in operators of the published models."""
 MEDIUM_SHARE = 0.6
@@ -45,7 +48,7 @@ def _npu(target: Target, layers: Sequence[Layer], runs: Sequence[Run]) -> Confid
     total = sum(layer.ms for layer in own)
     if not total:
         return Confidence.LOW
-    share = sum(layer.ms for layer in own if layer.op in _FITTED_OPS | _MOST_FITTED) / total
+    share = sum(layer.ms for layer in own if layer.op in _PUBLISHED_OPS) / total
     macs = sum(layer.macs for layer in own)
     usual = SMALLEST_MACS <= macs <= LARGEST_MACS and len(runs) == 1
     if share >= HIGH_SHARE and usual and not any(map(_spills, runs)):

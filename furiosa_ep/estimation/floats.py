@@ -35,7 +35,7 @@ def quantized_whole(model: onnx.ModelProto, batch: int | None, shapes: Shapes) -
     batch, larger = fix_shapes(model, batch, shapes)
     model = optimize(model, check=False)
     if larger:
-        enlarge(model, larger)
+        model = enlarge(model, larger)
         infer_shapes(model)
     return find_trial(model), batch
 
@@ -69,10 +69,12 @@ def _normalize_trivially(model: onnx.ModelProto) -> None:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     ones: dict[int, str] = {}
     for node in model.graph.node:
-        scale = constants.get(node.input[1]) if node.op_type == "BatchNormalization" else None
-        if scale is None or node.domain or not all(name in constants for name in node.input[2:5]):
+        if node.op_type != "BatchNormalization" or node.domain:
             continue
-        (length,) = scale.dims
+        known = [tuple(constants[name].dims) for name in node.input[1:] if name in constants]
+        if len(known) != 4 or known.count(known[0]) != 4 or len(known[0]) != 1:
+            continue
+        (length,) = known[0]
         if length not in ones:
             ones[length] = f"ones/{length}"
             array = np.ones(length, np.float32)

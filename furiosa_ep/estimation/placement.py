@@ -11,7 +11,7 @@ from furiosa_ep.compiler.driver import CompiledPartition
 from furiosa_ep.compiler.errors import CompileError, InternalError
 from furiosa_ep.estimation.errors import EstimateError
 from furiosa_ep.estimation.floats import quantized_whole
-from furiosa_ep.estimation.reading import ModelLike, read_light
+from furiosa_ep.estimation.reading import read_light
 from furiosa_ep.estimation.shapes import Shapes, enlarge, fix_shapes, is_open
 from furiosa_ep.graph import Graph, Node
 from furiosa_ep.options import Options
@@ -21,7 +21,7 @@ from furiosa_ep.partitioner.registry import Scope
 from furiosa_ep.partitioner.report import Report, UnitRow
 from furiosa_ep.program import Program
 from furiosa_ep.quantization.errors import QuantizationError
-from furiosa_ep.quantization.loading import load_model
+from furiosa_ep.quantization.loading import ModelLike, load_model
 from furiosa_ep.quantization.prepare import QDQ, QUANTIZED_OPS
 
 _WITH_WEIGHTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -73,8 +73,15 @@ def place(
         if quantized:
             return _place_quantized(source, light, batch, shapes, options)
         return _place_float(light, batch, shapes, options)
-    except (QuantizationError, CompileError, InternalError) as error:
+    except EstimateError:
+        raise
+    except QuantizationError as error:
         raise EstimateError(str(error)) from error
+    except (CompileError, InternalError) as error:
+        why = f"; the model may not be made for a batch of {batch}" if batch else ""
+        raise EstimateError(f"{error}{why}") from error
+    except ValueError as error:  # elements that do not fit their shape, text that is none
+        raise EstimateError(f"not a valid ONNX model: {error}") from error
 
 
 def _place_float(
@@ -116,9 +123,7 @@ def _place_quantized(
     if was_open or fixed.larger:
         whole = load_model(source)
         fix_shapes(whole, batch, shapes)
-        if fixed.larger:
-            enlarge(whole, fixed.larger)
-        model = whole
+        model = enlarge(whole, fixed.larger) if fixed.larger else whole
     found: list[Placement | Exception] = []
 
     def compile_partitions(graph: Graph, report: Report, scope: Scope) -> None:

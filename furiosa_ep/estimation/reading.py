@@ -1,8 +1,8 @@
 """Models without their weights: an estimate depends on shapes alone, and files are large."""
 
+import itertools
 import mmap
 from pathlib import Path
-from typing import TypeAlias
 
 import onnx
 import onnx.external_data_helper
@@ -13,14 +13,13 @@ from furiosa_ep.graph.element_type import ElementType
 from furiosa_ep.graph.protobuf import Message, bytes_field, fields, integer_field
 from furiosa_ep.graph.protobuf import view as bytes_of
 from furiosa_ep.graph.tensor import Tensor
+from furiosa_ep.quantization.loading import ModelLike
 from furiosa_ep.quantization.optimize.copies import (
     copy_without,
     elements_of,
     is_small,
     shape_alone,
 )
-
-ModelLike: TypeAlias = str | Path | bytes | onnx.ModelProto
 
 _GRAPH = 7
 _NODE, _INITIALIZER = 1, 5
@@ -65,10 +64,26 @@ def read_light(source: ModelLike) -> onnx.ModelProto:
             raise EstimateError("not an ONNX model") from error
     if not model.graph.node:
         raise EstimateError("not an ONNX model, or one without any node")
+    if not model.graph.output:
+        raise EstimateError("the model has no outputs")
+    _check_names(model.graph)
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             _read_external(tensor, folder)
     return model
+
+
+def _check_names(graph: onnx.GraphProto) -> None:
+    """Protobuf gives bytes where a string is no UTF-8."""
+    names = (value.name for value in (*graph.input, *graph.output, *graph.initializer))
+    of_nodes = (
+        name
+        for node in graph.node
+        for name in (node.name, node.op_type, node.domain, *node.input, *node.output)
+    )
+    for name in itertools.chain(names, of_nodes):
+        if isinstance(name, bytes):
+            raise EstimateError(f"not an ONNX model: the name {name!r} is not in UTF-8")
 
 
 def _read_file(path: Path) -> bytes:

@@ -9,6 +9,7 @@ from furiosa_ep.compiler.driver import CompiledPartition
 from furiosa_ep.estimation.errors import EstimateError
 from furiosa_ep.estimation.floats import quantized_whole
 from furiosa_ep.estimation.reading import read_light
+from furiosa_ep.estimation.shapes import enlarge
 from furiosa_ep.program import Program
 from furiosa_ep.quantization import quantize_model
 from furiosa_ep.quantization.units import Trial
@@ -88,17 +89,58 @@ def test_open_dims_must_be_given() -> None:
     assert made(model, x=(1, 3, 64, 48)).inputs[0].shape == (1, 3, 64, 48)
 
 
+def test_a_shape_says_the_batch_where_the_model_is_for_one() -> None:
+    found = made(network((1, 3, "h", "w")), 4, x=(4, 3, 64, 48))
+    assert found.inputs[0].shape == (4, 3, 64, 48)
+    assert found.outputs[0].shape == (4, 10)
+
+
+def test_an_input_without_a_shape_gets_one() -> None:
+    model = network()
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(EstimateError, match=r"input 'x' has no shape: give it, like --shape x=1,"):
+        made(model)
+    assert commands(made(model, x=(1, 3, 32, 32))) == commands(made(network()))
+
+
+@pytest.mark.parametrize(("allowzero", "lengths"), [(0, [0, -1]), (1, [1, -1])])
+def test_reshape_copies_the_batch_where_zeros_copy(allowzero: int, lengths: list[int]) -> None:
+    model = network()
+    model.graph.node[6].attribute.append(onnx.helper.make_attribute("allowzero", allowzero))
+    larger = enlarge(model, {"x": (4, 3, 32, 32)})
+    assert [value.type.tensor_type.shape.dim[0].dim_value for value in larger.graph.input] == [4]
+    constants = {one.name: one for one in larger.graph.initializer}
+    (reshape,) = (node for node in larger.graph.node if node.op_type == "Reshape")
+    assert onnx.numpy_helper.to_array(constants[reshape.input[1]]).tolist() == lengths
+    read = {name for node in larger.graph.node for name in node.input}
+    assert constants.keys() <= read
+
+
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
         ({"z": (1,)}, "no input 'z'; the model has x"),
         ({"x": (1, 3, 16, 16)}, r"\[1, 3, 16, 16\] does not fit the model's \[1, 3, 32, 32\]"),
         ({"x": (1, 3)}, "does not fit"),
+        ({"x": (4, 3, 32, 32)}, "does not fit"),
     ],
 )
 def test_shapes_must_fit(shapes: dict[str, tuple[int, ...]], message: str) -> None:
     with pytest.raises(EstimateError, match=message):
         quantized_whole(read_light(network()), None, shapes)
+
+
+@pytest.mark.parametrize("length", [0, -5, 2**31, 2**70])
+def test_lengths_must_be_possible(length: int) -> None:
+    with pytest.raises(EstimateError, match=r"'x': .* is no shape, whose dims are from 1 to"):
+        made(network(("n", 3, "h", "w")), x=(1, 3, length, 32))
+    with pytest.raises(EstimateError, match="is no shape"):
+        made(network(("n", 3, 32, 32)), x=(length, 3, 32, 32))
+
+
+def test_a_shape_must_not_contradict_the_batch() -> None:
+    with pytest.raises(EstimateError, match=r"\[2, 3, 32, 32\] contradicts a batch of 4"):
+        made(network(("n", 3, 32, 32)), 4, x=(2, 3, 32, 32))
 
 
 def test_layers_of_one_shape_have_weights_of_their_own() -> None:
