@@ -4,10 +4,9 @@ import ctypes
 import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,8 +43,7 @@ class KernelError(RuntimeError):
     """A kernel that cannot be registered or called, or that failed; says which one and why."""
 
 
-@dataclass(frozen=True)
-class _Registration:
+class _Registration(NamedTuple):
     kernel: Kernel
     plugin: str
     records: tuple[KernelRecord, ...]

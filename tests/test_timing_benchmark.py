@@ -77,7 +77,7 @@ def test_fit_finds_parameters_again() -> None:
     published = [
         replace(one, milliseconds=getattr(PARAMETERS, names[one.network])) for one in figures
     ]
-    start = replace(PARAMETERS, command_cycles=3000.0, exchange=0.3)
+    start = PARAMETERS._replace(command_cycles=3000.0, exchange=0.3)
     best = fit.fit(published, lambda one, given: getattr(given, names[one.network]), start)
     for name in fit.FITTED:
         assert getattr(best, name) == pytest.approx(getattr(PARAMETERS, name), rel=0.02)

@@ -1,7 +1,7 @@
 """The model's figures beside the published ones, and the parameters that fit best."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import hypot, log
 
 from benchmarks.timing.figures import Figure, Measured
@@ -63,7 +63,7 @@ def fit(figures: Sequence[Figure], predict: Predict, start: Parameters = PARAMET
         improved = False
         for name in FITTED:
             for factor in (1 + step, 1 / (1 + step)):
-                other = replace(best, **{name: getattr(best, name) * factor})
+                other = best._replace(**{name: getattr(best, name) * factor})
                 found = loss(rows(figures, predict, other))
                 if found < least:
                     best, least, improved = other, found, True

@@ -5,8 +5,8 @@ rates are fitted to published figures (docs/estimate.md says which), for no part
 """
 
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from furiosa_ep.program import Binding, DType, Program, Storage
 
@@ -24,8 +24,7 @@ ALIGNMENT = 32
 """The NPU itself lowers a tensor whose last axis is a multiple of this."""
 
 
-@dataclass(frozen=True, slots=True)
-class BorderWork:
+class BorderWork(NamedTuple):
     """What a tensor costs that enters or leaves a Program."""
 
     name: str

@@ -1,10 +1,9 @@
 """What the timing model takes from published figures, and what from the published design."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Parameters:
+class Parameters(NamedTuple):
     """The constants of the timing model; docs/timing_model.md says where each is from."""
 
     command_cycles: float = 2080.0

@@ -5,8 +5,8 @@ Everything here counts in commands: a piece of SRAM is taken before one and free
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ class MemoryLimitError(Exception):
     """A command of which not even the smallest tile fits into SRAM."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """SRAM that holds one thing, or a part of it, from one command to another."""
 
     name: str
@@ -34,8 +33,7 @@ class Piece:
     last: int
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(NamedTuple):
     """What lies in SRAM, and what does not."""
 
     pieces: tuple[Piece, ...]

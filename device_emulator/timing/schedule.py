@@ -1,7 +1,7 @@
 """What the device does when, for one run of a Program."""
 
 import enum
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from furiosa_ep.device_emulator.target import Target
 from furiosa_ep.program import Engine, Event
@@ -14,8 +14,7 @@ class Use(enum.StrEnum):
     WEIGHT = "weight"
 
 
-@dataclass(frozen=True, slots=True)
-class Allocation:
+class Allocation(NamedTuple):
     """A piece of SRAM that holds one thing for a time; of a fused device, of both PEs' SRAM."""
 
     name: str
@@ -28,8 +27,7 @@ class Allocation:
     end: int
 
 
-@dataclass(frozen=True)
-class Schedule:
+class Schedule(NamedTuple):
     """One run of a Program on a device."""
 
     target: Target

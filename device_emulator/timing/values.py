@@ -1,6 +1,5 @@
 """The values of a Program: who writes them, who reads them, and what is joined or cut apart."""
 
-from dataclasses import dataclass, field
 from math import prod
 from typing import NamedTuple
 
@@ -8,34 +7,36 @@ from furiosa_ep.device_emulator.timing.work import is_border
 from furiosa_ep.program import Program, Storage, Tensor
 
 
-@dataclass(slots=True)
 class Value:
     """What one command writes, or what a Program is given."""
 
-    name: str
-    size: int
-    """In bytes."""
-    written: int
-    """By this command; -1 before the first one."""
-    read: int
-    """By this command last."""
-    share: float = 1.0
-    """Of the channels of what it is joined to, if it is."""
+    __slots__ = ("name", "read", "share", "size", "written")
+
+    def __init__(self, name: str, size: int, written: int, read: int) -> None:
+        self.name = name
+        self.size = size
+        """In bytes."""
+        self.written = written
+        """By this command; -1 before the first one."""
+        self.read = read
+        """By this command last."""
+        self.share = 1.0
+        """Of the channels of what it is joined to, if it is."""
 
 
-@dataclass
 class Dataflow:
     """What moves from command to command."""
 
-    values: list[Value] = field(default_factory=list)
-    reads: list[list[int]] = field(default_factory=list)
-    """For each command, the positions of the values that it reads."""
-    writes: list[list[int]] = field(default_factory=list)
-    """For each command, the value that it writes; none where that is an output."""
-    moved: list[int] = field(default_factory=list)
-    """For each command, the bytes that are joined or cut apart before it reads them."""
-    shares: list[float] = field(default_factory=list)
-    """For each command, that of its result."""
+    def __init__(self) -> None:
+        self.values: list[Value] = []
+        self.reads: list[list[int]] = []
+        """For each command, the positions of the values that it reads."""
+        self.writes: list[list[int]] = []
+        """For each command, the value that it writes; none where that is an output."""
+        self.moved: list[int] = []
+        """For each command, the bytes that are joined or cut apart before it reads them."""
+        self.shares: list[float] = []
+        """For each command, that of its result."""
 
 
 class _Region(NamedTuple):

@@ -1,7 +1,6 @@
 """What each command of a Program computes and moves."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
@@ -42,8 +41,7 @@ class Loops(NamedTuple):
     """Of the device's own commands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """What one command asks of the device."""
 
     engine: Engine
