@@ -13,6 +13,7 @@ the results are the same to the last bit.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -52,12 +53,14 @@ def equalize(
     reaches: Mapping[str, Floats],
     begin: Begin = "layers",
     strength: float = 0.5,
+    places: Mapping[str, bool] = MappingProxyType({}),
 ) -> onnx.ModelProto:
     """The same function with channels that are more alike; the given model is left as it is.
 
     `reaches` has the greatest magnitudes that are expected of the channels of values
     (`channel_axes`, `statistics.channel_reaches`); values that it does not name have no say, and
-    are fixed behind a Clip. Scale sets `begin` at layers or at norms (`scale_sets`).
+    are fixed behind a Clip. Scale sets `begin` at layers or at norms; constants at `places` take
+    factors, too (`scale_sets`).
 
     Small channels are raised, so that no range changes but that of weights. A channel that only
     depthwise layers read is raised as far as there is room. Where others read it, their weights for
@@ -72,13 +75,13 @@ def equalize(
     A `strength` above a half, and up to 1, lets the noise of activations count for more than that
     of weights.
     """
-    graph, sets = scale_sets(model, begin, reaches)
+    graph, sets = scale_sets(model, begin, reaches, places)
     known = {name: reaches[name] for name in channels_of(graph, sets) if name in reaches}
-    return raise_channels(graph, sets, known, strength)
+    return _raise_channels(graph, sets, known, strength)
 
 
-def raise_channels(
-    graph: EditableGraph, sets: ScaleSets, reaches: Mapping[str, Floats], strength: float = 0.5
+def _raise_channels(
+    graph: EditableGraph, sets: ScaleSets, reaches: Mapping[str, Floats], strength: float
 ) -> onnx.ModelProto:
     """The model with the small channels of values raised, as `equalize` says."""
     scaled = sets.layers()

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from furiosa_ep.quantization.accuracy.equalisation import raise_channels
+from furiosa_ep.quantization.accuracy.equalisation import equalize
 from furiosa_ep.quantization.accuracy.places import Place, find_places, with_places
 from furiosa_ep.quantization.accuracy.scale_sets import channels_of, scale_sets
 from furiosa_ep.quantization.scheme import Scheme
@@ -52,9 +52,8 @@ def equalize_scheme(scheme: Scheme, measure: Measure, strength: float = 0.5) -> 
 def _raised(
     scheme: Scheme, places: Sequence[Place], measured: Mapping[str, Floats], strength: float
 ) -> Scheme:
-    graph, sets = scale_sets(scheme.model, measured=measured, places=_sides(places))
-    known = {name: measured[name] for name in channels_of(graph, sets) if name in measured}
-    return scheme.of(raise_channels(graph, sets, known, strength))
+    sides = _sides(places)
+    return scheme.of(equalize(scheme.model, measured, strength=strength, places=sides))
 
 
 def _sides(places: Sequence[Place]) -> dict[str, bool]:
