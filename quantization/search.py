@@ -29,7 +29,7 @@ CLEAR = 0.5
 tell what is lost on rare ones."""
 PARTS = 8
 """Every so many-th unit is left in float before all others are measured again."""
-CALIBRATORS = ("percentile", "sqnr", "entropy", "extremes")
+CALIBRATORS_TO_TRY = ("percentile", "sqnr", "entropy", "extremes")
 """What is tried beside the calibrator of the default preset."""
 METHODS = (
     "equalize",
@@ -96,7 +96,7 @@ def best_preset(
     """
     best, least = start, loss(start)
     tried = [("default", least)]
-    for calibrator in CALIBRATORS:
+    for calibrator in CALIBRATORS_TO_TRY:
         found = loss(replace(start, calibration=calibrator))
         tried.append((f"calibration={calibrator}", found))
         if found < min(least, CLEAR * tried[0][1]):
