@@ -14,7 +14,7 @@ import onnx
 from furiosa_ep.quantization.errors import QuantizationError
 from furiosa_ep.quantization.optimize.editing import EditableGraph, attribute
 from furiosa_ep.quantization.optimize.standard_form import to_standard_form
-from furiosa_ep.quantization.parameters import Parameters
+from furiosa_ep.quantization.parameters import Parameters, to_integers
 from furiosa_ep.quantization.ranges import Range
 from furiosa_ep.quantization.samples import Array
 from furiosa_ep.quantization.weights import QuantizedWeight, along
@@ -107,10 +107,8 @@ def _take_constant(
     integers = graph.constant(node.input[0])
     floats = graph.constant(quantize.input[0]) if quantize is not None else None
     if floats is not None:
-        limits = np.iinfo(zero_point.dtype)
-        steps = np.rint(floats / along(scale, axis, floats.ndim))
-        steps += along(zero_point.astype(np.float32), axis, floats.ndim)
-        integers = np.clip(steps, limits.min, limits.max).astype(zero_point.dtype)
+        scales, zero_points = (along(one, axis, floats.ndim) for one in (scale, zero_point))
+        integers = to_integers(floats, scales, zero_points)
     if integers is None:
         raise _refused(node, "it dequantizes what nothing has quantized; give a model of floats")
     shape = integers.ndim

@@ -13,7 +13,7 @@ from furiosa_ep.quantization.optimize.copies import (
     reference_to,
 )
 from furiosa_ep.quantization.optimize.editing import free_name
-from furiosa_ep.quantization.parameters import Parameters
+from furiosa_ep.quantization.parameters import Parameters, to_integers
 from furiosa_ep.quantization.samples import Array
 from furiosa_ep.quantization.scheme import Scheme, Unit
 from furiosa_ep.quantization.weights import (
@@ -143,10 +143,8 @@ class _Insertion:
 
     def _quantized_constant(self, name: str, unit: Unit) -> str:
         """A constant that a unit joins with other values, in the parameters of the result."""
-        scale, zero_point = self._parameters[unit.writes[0]]
-        limits = np.iinfo(zero_point.dtype)
-        steps = np.rint(elements_of(self._scheme.constants[name]) / scale) + zero_point
-        integers = np.clip(steps, limits.min, limits.max).astype(zero_point.dtype)
+        floats = elements_of(self._scheme.constants[name])
+        integers = to_integers(floats, *self._parameters[unit.writes[0]])
         source, target = (
             self._constant(f"{name}_quantized", integers),
             self._free(f"{name}_DequantizeLinear_Output"),

@@ -32,6 +32,19 @@ def parameters_of(found: Range, dtype: npt.DTypeLike) -> Parameters:
     return Parameters(np.asarray(scale), np.asarray(zero_point, dtype))
 
 
+def to_integers(
+    array: npt.NDArray[Any], scale: npt.NDArray[np.float32], zero_point: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """The integers that stand for numbers, as QuantizeLinear finds them.
+
+    They have the type of the zero point; its shape and that of the scale meet that of the array.
+    """
+    limits = np.iinfo(zero_point.dtype)
+    steps = np.rint(array / scale) + zero_point.astype(np.float32)
+    found: npt.NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(zero_point.dtype)
+    return found
+
+
 def value_ranges(
     scheme: Scheme, found: Mapping[str, Range], given: Container[str] = ()
 ) -> dict[str, Range]:

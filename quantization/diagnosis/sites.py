@@ -11,6 +11,7 @@ import onnx
 from onnx import numpy_helper
 
 from furiosa_ep.quantization.errors import QuantizationError
+from furiosa_ep.quantization.parameters import to_integers
 from furiosa_ep.quantization.prepare import INTEGER_OPS
 from furiosa_ep.quantization.ranges import STEPS
 
@@ -54,9 +55,7 @@ class Site:
     def quantized(self, array: Floats) -> Integers:
         """The integers that stand for an array."""
         dtype = np.int8 if self.lowest < 0 else np.uint8
-        steps = np.rint(array / self.scale) + self.zero_point
-        found: Integers = np.clip(steps, self.lowest, self.lowest + STEPS).astype(dtype)
-        return found
+        return to_integers(array, np.asarray(self.scale), np.asarray(self.zero_point, dtype))
 
     def dequantized(self, integers: Integers) -> Floats:
         """The numbers that integers stand for."""
