@@ -11,6 +11,8 @@ from furiosa_ep.device_emulator.devices.spec import DeviceSpec, Named
 from furiosa_ep.device_emulator.library import load_library
 
 ALWAYS = 1023
+MOST_TIMES = ALWAYS - 1
+"""As often a fault can be let strike, if not always."""
 _OWN = 1
 
 
@@ -46,11 +48,13 @@ def inject(fault: Fault | str, device: str = "npu0", times: int | None = 1) -> N
         times: how many runs meet it, on each PE; None: all, until `clear` takes it back.
 
     Raises:
-        ValueError: where there is no such fault, or `times` is not from 1 to 1022.
+        ValueError: where there is no such fault, or `times` is not from 1 to MOST_TIMES.
         DeviceNotFound: where there is no such device.
     """
-    if times is not None and not 1 <= times < ALWAYS:
-        raise ValueError(f"times={times}: expected 1 to {ALWAYS - 1}, or None for ever")
+    if times is not None and not 1 <= times <= MOST_TIMES:
+        raise ValueError(f"times={times}: expected 1 to {MOST_TIMES}, or None for ever")
+    if fault not in list(Fault):
+        raise ValueError(f"fault {str(fault)!r}: expected one of {', '.join(Fault)}")
     number = Fault(fault).number
     for card, pe in _pes(device, configure()):
         check(native().furiosa_fault_inject(card, pe, number, times or ALWAYS, 0))
@@ -100,18 +104,18 @@ def _parse(text: str) -> Iterator[tuple[str, Fault, str | None, int]]:
                 f"{', '.join(Fault)}, as in hang@npu0pe0*2 (docs/devices.md#faults)"
             )
         times = match["times"] or "1"
-        number = ALWAYS if times == "always" else int(times)
-        if not 1 <= number <= ALWAYS:
+        if times != "always" and not 1 <= int(times) <= MOST_TIMES:
             raise ConfigurationError(
-                f"${INJECT_VARIABLE}: {item!r}: expected 1 to {ALWAYS - 1} times, or always"
+                f"${INJECT_VARIABLE}: {item!r}: expected 1 to {MOST_TIMES} times, or always"
             )
+        number = ALWAYS if times == "always" else int(times)
         yield item, Fault(match["fault"]), match["device"], number
 
 
 def _pes(device: str | None, cards: Sequence[Card]) -> Iterator[tuple[int, int]]:
     """Card and number of each PE of a device, or of all."""
-    items = DeviceSpec.parse(device).items if device else [Named(card.index) for card in cards]
-    for item in items:
+    every = [Named(card.index) for card in cards]
+    for item in every if device is None else DeviceSpec.parse(device).items:
         if not isinstance(item, Named):
             raise DeviceNotFound(f"{item}: name the device, as in npu0pe0")
         first, last = item.cores or (0, PES - 1)

@@ -19,7 +19,7 @@ from furiosa_ep.device_emulator.devices.cards import (
     Card,
 )
 from furiosa_ep.device_emulator.devices.errors import DeviceNotFound
-from furiosa_ep.device_emulator.devices.faults import Fault
+from furiosa_ep.device_emulator.devices.faults import ALWAYS, Fault
 from furiosa_ep.device_emulator.devices.faults import reset as reset_device
 from furiosa_ep.device_emulator.devices.native import check, configure, native
 from furiosa_ep.device_emulator.devices.spec import DeviceSpec, Mode, Named
@@ -331,7 +331,7 @@ def _pe_status(card: int, pe: int, known: list[Client]) -> PeStatus:
     holders = tuple(one for one in known if name in one.holds)
     health = list(Health)[record.health]
     armed = {
-        fault: None if times == _ALWAYS else int(times)
+        fault: None if times == ALWAYS else int(times)
         for fault, times in zip(Fault, record.armed, strict=True)
         if times
     }
@@ -353,6 +353,3 @@ def _pe_status(card: int, pe: int, known: list[Client]) -> PeStatus:
         struck=struck,
         counters=Counters.of(record.counters),
     )
-
-
-_ALWAYS = 1023

@@ -110,7 +110,10 @@ def _choose(
 
 def _occupied(status: PeStatus) -> str:
     holders = ", ".join(f"{one.pid} ({one.command})" for one in status.holders)
-    return f"{status.name} is held by process {holders or 'unknown'}"
+    return (
+        f"{status.name} is held by process {holders or 'unknown'}: "
+        "wait for it (wait=, device_wait), or name another device"
+    )
 
 
 def open_device(spec: str | DeviceSpec | None = None, wait: float | None = None) -> "OpenDevice":
@@ -161,7 +164,8 @@ def open_shared(
     mode = Mode.FUSION if pes > 1 else Mode.SINGLE
     known = {device.index: device for device in list_devices()}
     if missing := [f"npu{card}" for card in cards if card not in known]:
-        raise DeviceNotFound(f"{', '.join(missing)}: there are {', '.join(map(str, known))}")
+        there = ", ".join(device.name for device in known.values())
+        raise DeviceNotFound(f"{', '.join(missing)}: there are {there}")
     files = [
         [file for file in known[card].dev_files if file.mode is mode] for card in cards or known
     ]

@@ -5,12 +5,16 @@ Without a fault it only shows. DEVICE is a card (npu0), a PE (npu0pe1), or sever
 
 import argparse
 
-from furiosa_ep.device_emulator.devices import DeviceError, Fault, clear, inject, list_devices
-from furiosa_ep.furiosactl.formats import add_format, show
+from furiosa_ep.device_emulator.devices import Fault, clear, inject, list_devices
+from furiosa_ep.device_emulator.devices.faults import MOST_TIMES
+from furiosa_ep.furiosactl.arguments import add_format, integer
+from furiosa_ep.furiosactl.formats import show
 from furiosa_ep.partitioner.descriptors import CommandError
 
 NAME = "inject"
 HELP = "let runs on a device meet a fault"
+
+_FAULTS = [str(fault) for fault in Fault]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,11 +22,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_format(parser)
     parser.add_argument("device", nargs="?", metavar="DEVICE", help="such as npu0 or npu0pe1")
     parser.add_argument(
-        "fault", nargs="?", metavar="FAULT", choices=[*Fault], help=f"one of {', '.join(Fault)}"
+        "fault", nargs="?", metavar="FAULT", choices=_FAULTS, help=f"one of {', '.join(_FAULTS)}"
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
-        "--times", type=int, metavar="N", help="how many runs meet it on each PE (default: 1)"
+        "--times",
+        type=integer(1, MOST_TIMES),
+        metavar="N",
+        help="how many runs meet it on each PE (default: 1)",
     )
     how.add_argument("--until-cleared", action="store_true", help="all runs meet it")
     how.add_argument(
@@ -37,15 +44,10 @@ def execute(arguments: argparse.Namespace) -> int:
             raise CommandError("--clear takes back all faults of a device: leave out the fault")
         clear(arguments.device)
     elif arguments.fault:
-        try:
-            inject(arguments.fault, arguments.device, _times(arguments))
-        except DeviceError:  # of which one for texts that name no device is a ValueError
-            raise
-        except ValueError as error:
-            raise CommandError(str(error)) from error
-    elif arguments.device or arguments.until_cleared or arguments.times is not None:
+        inject(arguments.fault, arguments.device, _times(arguments))
+    elif arguments.device is not None or arguments.until_cleared or arguments.times is not None:
         raise CommandError(
-            f"expected DEVICE FAULT, as in npu0pe0 hang; faults are {', '.join(Fault)}"
+            f"expected DEVICE FAULT, as in npu0pe0 hang; faults are {', '.join(_FAULTS)}"
         )
     _show(arguments)
     return 0

@@ -3,7 +3,8 @@
 import argparse
 
 from furiosa_ep.device_emulator.devices import CoreStatus, Health, PeStatus, list_devices
-from furiosa_ep.furiosactl.formats import add_format, show
+from furiosa_ep.furiosactl.arguments import add_format
+from furiosa_ep.furiosactl.formats import show
 from furiosa_ep.furiosactl.held import held_files
 
 NAME = "list"

@@ -3,7 +3,8 @@
 import argparse
 
 from furiosa_ep.device_emulator.devices import clients
-from furiosa_ep.furiosactl.formats import add_format, show
+from furiosa_ep.furiosactl.arguments import add_format
+from furiosa_ep.furiosactl.formats import show
 from furiosa_ep.furiosactl.held import held_files
 
 NAME = "ps"
@@ -24,5 +25,5 @@ def execute(arguments: argparse.Namespace) -> int:
     ]
     records.sort(key=lambda one: (one["dev_file"], one["pid"]))
     rows = [[str(value) for value in record.values()] for record in records]
-    show(arguments.format, ["NPU", "PID", "CMD"], rows, records)
+    show(arguments.format, ["NPU", "PID", "CMD"], rows, records, cut_last=True)
     return 0

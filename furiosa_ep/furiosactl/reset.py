@@ -6,7 +6,8 @@ Injected faults stay: furiosactl inject --clear takes them back.
 import argparse
 
 from furiosa_ep.device_emulator.devices import list_devices, reset
-from furiosa_ep.furiosactl.formats import add_format, show
+from furiosa_ep.furiosactl.arguments import add_format
+from furiosa_ep.furiosactl.formats import show
 
 NAME = "reset"
 HELP = "make a device work again that has failed"

@@ -7,12 +7,15 @@ object a line, YAML an element of a list for each line of the table.
 
 import argparse
 import contextlib
-import time
+import select
+import sys
 from collections.abc import Iterator
+from time import gmtime, monotonic, strftime, time_ns
 from typing import NamedTuple
 
 from furiosa_ep.device_emulator.devices import Client, Counters, Utilization, clients
-from furiosa_ep.furiosactl.formats import Format, add_format, printable, to_json, to_yaml
+from furiosa_ep.furiosactl.arguments import add_format, integer
+from furiosa_ep.furiosactl.formats import Format, cut, printable, to_json, to_yaml
 from furiosa_ep.furiosactl.held import held_files
 
 NAME = "top"
@@ -20,8 +23,9 @@ HELP = "what processes do with devices, again and again"
 
 _SHORTEST = 10
 _LONGEST = 3_600_000
+_MOST_LOOKS = 1_000_000_000
 _NOTHING = Counters(*[0] * 8)
-_LINE = "{:<30}  {:<8}  {:<10}  {:>6}  {:>7}  {:>6}   {}"
+_LINE = "{:<30}  {:<8}  {:<10}  {:>6}  {:>7}  {:>6}   "
 
 
 class Snapshot(NamedTuple):
@@ -34,7 +38,7 @@ class Snapshot(NamedTuple):
     @classmethod
     def take(cls) -> "Snapshot":
         """That of now."""
-        return cls(time.monotonic(), {(one.pid, one.started): one for one in clients()})
+        return cls(monotonic(), {(one.pid, one.started): one for one in clients()})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,13 +46,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_format(parser)
     parser.add_argument(
         "--interval",
-        type=_interval,
+        type=integer(_SHORTEST, _LONGEST),
         default=1000,
         metavar="MS",
         help=f"milliseconds between two looks, {_SHORTEST} to {_LONGEST} (default: 1000)",
     )
     parser.add_argument(
-        "--count", type=_count, metavar="N", help="end after N looks (default: go on)"
+        "--count",
+        type=integer(1, _MOST_LOOKS),
+        metavar="N",
+        help="end after N looks (default: go on)",
     )
 
 
@@ -60,23 +67,32 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    before = Snapshot.take()
     if arguments.format is Format.TABLE:
         header = ("Datetime", "PID", "Device", "NPU(%)", "Comp(%)", "I/O(%)", "Command")
-        print("Ctrl-C ends this.", _LINE.format(*header), sep="\n", flush=True)
-    before = Snapshot.take()
+        print("Ctrl-C ends this.", _LINE.format(*header) + header[-1], sep="\n", flush=True)
     looks = 0
     while arguments.count is None or looks < arguments.count:
         looks += 1
-        time.sleep(arguments.interval / 1000)
+        wait(arguments.interval)
         after = Snapshot.take()
         for record in _records(before, after):
             print(_line(arguments.format, record), flush=True)
         before = after
 
 
+def wait(milliseconds: int) -> None:
+    """Sleep, or raise BrokenPipeError once nobody reads the output any more."""
+    output = select.poll()
+    if sys.stdout is not None:
+        output.register(sys.stdout, 0)  # which tells of nothing else
+    if output.poll(milliseconds):
+        raise BrokenPipeError
+
+
 def _records(before: Snapshot, after: Snapshot) -> Iterator[dict[str, object]]:
-    now, part = divmod(time.time_ns(), 1_000_000_000)
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{part:09}Z"
+    now, part = divmod(time_ns(), 1_000_000_000)
+    moment = strftime("%Y-%m-%dT%H:%M:%S", gmtime(now)) + f".{part:09}Z"
     for key, client in sorted(after.clients.items()):
         old = before.clients[key].counters if key in before.clients else {}
         ran = [pe for pe, counters in client.counters.items() if counters != old.get(pe)]
@@ -103,19 +119,5 @@ def _line(form: Format, record: dict[str, object]) -> str:
     if form is Format.YAML:
         return to_yaml(record)
     values = [f"{one:.2f}" if isinstance(one, float) else str(one) for one in record.values()]
-    return printable(_LINE.format(*values))
-
-
-def _interval(text: str) -> int:
-    return _number(text, _SHORTEST, _LONGEST)
-
-
-def _count(text: str) -> int:
-    return _number(text, 1, 1_000_000_000)
-
-
-def _number(text: str, least: int, most: int) -> int:
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else -1
-    if not least <= number <= most:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected an integer from {least} to {most}")
-    return number
+    facts = _LINE.format(*values)
+    return facts + cut(printable(values[-1]), len(facts))

@@ -5,7 +5,8 @@ import argparse
 from furiosa_ep import __version__
 from furiosa_ep.device_emulator.devices.cards import DRIVER_VERSION
 from furiosa_ep.device_emulator.library import load_library
-from furiosa_ep.furiosactl.formats import add_format, show
+from furiosa_ep.furiosactl.arguments import add_format
+from furiosa_ep.furiosactl.formats import show
 
 NAME = "version"
 HELP = "the versions of what is installed"

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -190,6 +191,7 @@ def test_faults_of_the_environment_are_of_this_process(
     [
         ("fire", r"'fire': expected FAULT\[@DEVICE\]\[\*TIMES\] with one of hang, lost"),
         ("hang*0", "expected 1 to 1022 times, or always"),
+        ("hang*1023", "expected 1 to 1022 times, or always"),
         ("hang*1024", "expected 1 to 1022 times, or always"),
         ("hang@npu7", "npu7: there are npu0"),
         ("hang@warboy*1*2", "expected FAULT"),
@@ -208,6 +210,20 @@ def test_a_wrong_environment_is_refused(
 def test_wrong_numbers_are_refused(times: int, host: str) -> None:
     with pytest.raises(ValueError, match="expected 1 to 1022, or None"):
         devices.inject("hang", times=times)
+
+
+def test_an_empty_name_does_not_stand_for_all(host: str) -> None:
+    devices.inject("hang")
+    for change in (partial(devices.inject, "lost"), devices.clear, devices.reset):
+        with pytest.raises(devices.SpecError, match="device spec ''"):
+            change("")
+    for one in devices.list_devices()[0].status():
+        assert (dict(one.armed), one.resets) == ({Fault.HANG: 1}, 0)
+
+
+def test_a_fault_that_does_not_exist_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match="fault 'fire': expected one of hang, lost, dma-error"):
+        devices.inject("fire")
 
 
 def test_what_is_not_there_cannot_fail(host: str) -> None:

@@ -1,11 +1,12 @@
 """furiosactl beside processes that hold and run devices."""
 
+import itertools
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import yaml
 
 from furiosa_ep import devices
 from furiosa_ep.devices import Fault
+from furiosa_ep.furiosactl import top
+from furiosa_ep.furiosactl.formats import table
+from furiosa_ep.furiosactl.main import main
 from tests.device_emulator.other_process import holder
 from tests.device_emulator.working_process import WorkingProcess
 from tests.furiosactl.running import COMMAND, cells, furiosactl, header, records
@@ -135,25 +139,6 @@ def test_looking_does_not_occupy(host: str) -> None:
         top.terminate()
 
 
-class Top:
-    """`furiosactl top` while a process works."""
-
-    def __init__(self, work: WorkingProcess, form: str) -> None:
-        with subprocess.Popen(
-            [*COMMAND, "top", "--interval", "400", "--count", "2", "--format", form],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            while process.poll() is None:
-                assert work.run(1) == "done"
-                time.sleep(0.02)  # 10 ms of work in something more than that
-            assert process.stdout is not None
-            assert process.stderr is not None
-            self.text = process.stdout.read()
-            assert (process.returncode, process.stderr.read()) == (0, "")
-
-
 def rows_of_table(text: str) -> list[dict[str, Any]]:
     title, names, *lines = text.splitlines()
     assert title == "Ctrl-C ends this."
@@ -177,14 +162,24 @@ READERS = {
 
 @pytest.mark.parametrize("form", READERS)
 @pytest.mark.parametrize("device", ["npu0pe1", "npu0pe0-1"])
-def test_top_shows_what_processes_do(host: str, form: str, device: str) -> None:
+def test_top_shows_what_processes_do(
+    host: str,
+    form: str,
+    device: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = itertools.count(7000, 0.1)  # of looks, between which the process runs
+    times = iter((3, 20))
     with WorkingProcess(device) as work:
-        rows = READERS[form](Top(work, form).text)
-    assert len(rows) == 2
+        monkeypatch.setattr(top, "monotonic", lambda: next(clock))
+        monkeypatch.setattr(top, "wait", lambda milliseconds: work.run(next(times)))
+        assert main(["top", "--count", "2", "--format", form]) == 0
+    rows = READERS[form](capsys.readouterr().out)
+    assert [row["npu"] for row in rows] == [30, 100]  # 10 ms of the device's time each
     for row in rows:
         assert list(row) == ["datetime", "pid", "device", "npu", "comp", "io", "command"]
         assert (row["pid"], row["device"]) == (work.pid, device)
-        assert 2 < row["npu"] <= 60
         assert (row["comp"], row["io"]) == (75, 25)
         assert row["command"].endswith(f"working_process {device}")
         assert row["datetime"].startswith("20")
@@ -217,6 +212,15 @@ def test_top_ends_on_interruption(host: str) -> None:
         process.send_signal(signal.SIGINT)
         assert process.communicate()[1] == ""
         assert process.returncode == 0
+
+
+def test_top_ends_when_nobody_reads_though_there_is_nothing_to_show(host: str) -> None:
+    with subprocess.Popen([*COMMAND, "top"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=60) == 141
 
 
 @pytest.fixture
@@ -319,15 +323,16 @@ def test_versions(host: str) -> None:
     [
         ([], "the following arguments are required: COMMAND"),
         (["infos"], "invalid choice: 'infos'"),
-        (["info", "--format", "xml"], "'xml'"),
+        (["info", "--format", "xml"], "'xml': expected one of table, json, yaml"),
         (["info", "npu0"], "unrecognized arguments: npu0"),
         (["top", "--interval", "0"], "'0': expected an integer from 10 to 3600000"),
         (["top", "--interval", "1e3"], "'1e3': expected an integer"),
         (["top", "--count", "-1"], "'-1': expected an integer from 1"),
         (["inject", "npu0"], "expected DEVICE FAULT"),
-        (["inject", "npu0", "fire"], "invalid choice: 'fire'"),
+        (["inject", "npu0", "fire"], "invalid choice: 'fire' (choose from "),
+        (["inject", "npu0", "hang", "--times", "two"], "'two': expected an integer from 1 to 1022"),
         (["inject", "--times", "2"], "expected DEVICE FAULT"),
-        (["inject", "npu0", "hang", "--times", "0"], "times=0: expected 1 to 1022"),
+        (["inject", "npu0", "hang", "--times", "0"], "'0': expected an integer from 1 to 1022"),
         (["inject", "npu0", "hang", "--times", "2", "--clear"], "not allowed with argument"),
         (["inject", "npu0", "hang", "--clear"], "leave out the fault"),
         (["reset"], "the following arguments are required: DEVICE"),
@@ -346,6 +351,7 @@ def test_usage_errors(host: str, arguments: list[str], message: str) -> None:
         ("npu0pe2", "npu0pe2: there are npu0"),
         ("disk0", "expected 'npu'"),
         ("npu0,", "npu"),
+        ("", "device spec '': expected 'npu'"),
         ("warboy*1", "warboy*1: name the device"),
     ],
 )
@@ -355,6 +361,7 @@ def test_unknown_devices(host: str, command: list[str], device: str, message: st
     assert done.stderr.startswith("furiosactl: ")
     assert message in done.stderr
     assert done.stdout == ""
+    assert not any(one.armed or one.resets for one in devices.list_devices()[0].status())
 
 
 @pytest.mark.parametrize("command", ["info", "list", "ps", "top", "inject"])
@@ -363,6 +370,7 @@ def test_a_broken_state_file_is_named(host: str, command: str) -> None:
     done = furiosactl(command, code=1)
     assert "state.v1 is no state of emulated devices: it has 8 bytes" in done.stderr
     assert "delete it" in done.stderr
+    assert done.stdout == ""
 
 
 def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
@@ -386,7 +394,7 @@ def test_a_directory_of_somebody_else(host: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
     assert "Temp." not in done.stdout
-    assert "ermission denied (FURIOSA_EMULATED_HOST names another directory)" in done.stderr
+    assert "ermission denied; set $FURIOSA_EMULATED_HOST to use another directory" in done.stderr
 
 
 def test_a_command_cannot_write_to_the_terminal_what_it_likes(host: str) -> None:
@@ -405,6 +413,56 @@ def test_a_command_cannot_write_to_the_terminal_what_it_likes(host: str) -> None
         assert "é" in text
         assert "é" in records("ps")[0]["cmd"]
         process.communicate()
+
+
+def in_terminal(columns: int, *arguments: str) -> list[str]:
+    """The lines of what is seen in a terminal of that width."""
+    reading, writing = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns)}
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdin=writing, stdout=writing, stderr=writing, env=environment
+    ) as process:
+        os.close(writing)
+        found = b""
+        try:
+            while part := os.read(reading, 4096):
+                found += part
+        except OSError:  # the end, of a terminal
+            pass
+        assert process.wait(timeout=60) == 0
+    os.close(reading)
+    return found.decode().splitlines()
+
+
+def test_commands_are_cut_where_a_terminal_ends(host: str) -> None:
+    with WorkingProcess("npu0pe0") as work:
+        (record,) = records("ps")
+        assert {len(line) for line in in_terminal(60, "ps")} == {60}
+        *_, row, _ = in_terminal(60, "ps")
+        shown = row.strip("|").split("|")[2].strip()
+        assert shown.endswith("…")
+        assert record["cmd"].startswith(shown[:-1])
+        assert in_terminal(1000, "ps") == furiosactl("ps").stdout.splitlines()
+        assert f"| {work.pid} |" in in_terminal(40, "ps")[3]
+        for columns in (40, 110):
+            *_, row = in_terminal(columns, "top", "--count", "1", "--interval", "10")
+            facts, _, command = row.rpartition("   ")
+            assert facts.split()[1:] == [str(work.pid), "npu0pe0", "0.00", "0.00", "0.00"]
+            assert len(row) == max(columns, len(facts) + 3 + 12)
+            assert record["cmd"].startswith(command[:-1])
+            assert command.endswith("…")
+
+
+def test_wide_characters_take_two_columns() -> None:
+    text = table(["NPU", "CMD"], [["npu0", "모델"], ["npu1", "e\u0301t"]])
+    assert text.splitlines() == [
+        "+------+------+",
+        "| NPU  | CMD  |",
+        "+------+------+",
+        "| npu0 | 모델 |",
+        "| npu1 | e\u0301t   |",
+        "+------+------+",
+    ]
 
 
 def test_it_starts_without_numpy(host: str) -> None:

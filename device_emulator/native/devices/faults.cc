@@ -31,14 +31,17 @@ constexpr Failure kFailures[] = {
   throw DeviceError(failure.status, pe_name(pe) + " " + failure.what + more);
 }
 
+std::string remedy(uint32_t pe) {
+  return "reset it (furiosactl reset " + pe_name(pe) +
+         "), or create a new session, which does (docs/devices.md#faults)";
+}
+
 // Fails a run on a PE that has failed before.
 [[noreturn]] void fail_again(uint32_t pe, Health health) {
-  constexpr char kMore[] =
-      " before: reset it, or create a new session, which does (docs/devices.md)";
   for (const Failure& failure : kFailures) {
-    if (failure.health == health) fail(pe, failure, kMore);
+    if (failure.health == health) fail(pe, failure, " before: " + remedy(pe));
   }
-  throw DeviceError(FURIOSA_INTERNAL, pe_name(pe) + " is in an unknown state: reset it");
+  throw DeviceError(FURIOSA_INTERNAL, pe_name(pe) + " is in an unknown state: " + remedy(pe));
 }
 
 // Whether a fault strikes, that of all processes or that of this one.
@@ -71,8 +74,7 @@ bool strikes(Host& host, uint32_t pe, furiosa_fault fault) {
   std::string seconds = std::to_string(timeout.count());
   fail(pe, failure,
        ": a run did not end within " + seconds.substr(0, seconds.find('.') + 3) +
-           " s (option run_timeout); reset it, or create a new session, which does "
-           "(docs/devices.md)");
+           " s (option run_timeout); " + remedy(pe));
 }
 
 }  // namespace
@@ -87,7 +89,7 @@ bool meet_faults(Host& host, uint32_t pe, std::chrono::duration<double> timeout)
     const bool hangs = failure.fault == FURIOSA_FAULT_HANG;
     state.health = static_cast<uint32_t>(hangs ? Health::kHanging : failure.health);
     if (hangs) hang(host, pe, timeout);
-    fail(pe, failure, ": reset it, or create a new session, which does (docs/devices.md)");
+    fail(pe, failure, ": " + remedy(pe));
   }
   strikes(host, pe, FURIOSA_FAULT_ECC_CORRECTED);
   return strikes(host, pe, FURIOSA_FAULT_OVERHEAT);

@@ -218,13 +218,13 @@ int64_t Host::own_slot() const {
 
 std::string Host::occupant(uint32_t pe, Hold wanted) const {
   const pid_t pid = holder(pe, wanted);
-  if (pid == 0) return pe_name(pe) + " was held by another process a moment ago";
+  if (pid == 0) return pe_name(pe) + " was held by another process a moment ago: try again";
   std::string text = pe_name(pe) + " is held by process " + std::to_string(pid);
   for (uint32_t i = 0; i < slots_used(); ++i) {
     const Client client = read_client(slot(i));
-    if (client.pid == pid && alive(i)) return text + " (" + client.command + ")";
+    if (client.pid == pid && alive(i)) text += " (" + client.command + ")";
   }
-  return text;
+  return text + ": wait for it (device_wait), or name another device";
 }
 
 void Host::begin_child() {

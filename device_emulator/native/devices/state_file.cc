@@ -32,10 +32,12 @@ class Descriptor {
   int value_;
 };
 
+constexpr char kElsewhere[] =
+    "; set $FURIOSA_EMULATED_HOST to use another directory (docs/devices.md#where-the-state-is)";
+
 [[noreturn]] void fail(const std::string& what, int error) {
-  throw DeviceError(FURIOSA_INVALID, "cannot " + what + ": " +
-                                         std::generic_category().message(error) +
-                                         " (FURIOSA_EMULATED_HOST names another directory)");
+  throw DeviceError(FURIOSA_INVALID,
+                    "cannot " + what + ": " + std::generic_category().message(error) + kElsewhere);
 }
 
 [[noreturn]] void refuse(const std::string& path, const std::string& reason) {
@@ -102,7 +104,10 @@ StateFile open_private(const std::string& path) {
   const Descriptor directory(::open(path.c_str(), O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   struct stat status{};
   if (directory.get() < 0 || fstat(directory.get(), &status) != 0) fail("open " + path, errno);
-  if (status.st_uid != geteuid() || (status.st_mode & 077) != 0) fail("trust " + path, EACCES);
+  if (status.st_uid != geteuid() || (status.st_mode & 077) != 0) {
+    throw DeviceError(FURIOSA_INVALID,
+                      "cannot trust " + path + ": others than its user may enter it" + kElsewhere);
+  }
   return open_in(directory.get(), path);
 }
 
