@@ -44,9 +44,11 @@ COLUMNS = (
     "dur",
     "operators",
     "bytes",
+    "clock_permille",
+    "error",
 )
 """Of data frames; times are in nanoseconds."""
-_TEXTS = ("cat", "name", "operators")
+_TEXTS = ("cat", "name", "operators", "error")
 
 Row = dict[str, Any]
 """An event, by column; None for what it does not have."""
@@ -169,14 +171,18 @@ class Profiler:
 
     def print_summary(self) -> None:
         """Print how long runs took on this host, and how long they would take the NPU."""
+        inferences = self._named("Inference")
+        failed = sum(row["error"] is not None for row in inferences)
         print("Inference Results Summary")
         for what, times in (
-            ("inference", [row["dur"] for row in self._named("Inference")]),
+            ("inference", [row["dur"] for row in inferences if row["error"] is None]),
             ("NPU execution (modelled)", [row["total"] for row in self._executions()]),
         ):
             print(f"{what[0].upper()}{what[1:]} count: {len(times)}")
             for name, value in _statistics(times):
                 print(f"  {name} (ns): {value}")
+        if failed:
+            print(f"Failed: {failed}")
 
     def print_inferences(self) -> None:
         """Print the runs."""

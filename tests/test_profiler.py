@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+import pandas as pd
 import pytest
 
 import furiosa_ep
 from benchmarks.models.synthetic import Quantized
+from furiosa_ep import devices
 from furiosa_ep.profiler import COLUMNS, Profiler, RecordFormat, Resource, profile
 from tests import traces
 
@@ -124,6 +126,50 @@ def test_what_is_recorded_can_be_seen_meanwhile_and_goes_on(sessions: Sessions) 
         profiler.resume()
         run(sessions[1], 2)
         assert count() == 3
+
+
+def test_a_run_that_fails(capsys: pytest.CaptureFixture[str], host: str) -> None:
+    furiosa_ep.register()
+    one = session(device="npu0pe1")
+    devices.inject("dma-error", "npu0pe1")
+    with profile() as profiler:
+        with pytest.raises(Exception, match="DmaError"):
+            run(one)
+        devices.reset("npu0pe1")
+        run(one)
+    frame = profiler.get_pandas_dataframe()
+    failed, whole = frame[frame["name"] == "Inference"].itertuples()
+    assert failed.error.startswith("DmaError: npu0pe1 has failed to move data")
+    assert pd.isna(whole.error)
+    assert list(frame[frame["trace_id"] == failed.trace_id]["name"]) == ["Inference"]
+    assert set(frame[frame["cat"] == "NPU"]["trace_id"]) == {whole.trace_id}
+    profiler.print_summary()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == ["Inference count: 1", f"  min (ns): {whole.dur}"]
+    assert lines[-1] == "Failed: 1"
+
+
+def test_a_throttled_clock(host: str) -> None:
+    furiosa_ep.register()
+    one = session(device="npu0pe1")
+    with profile() as profiler:
+        run(one)
+        devices.inject("overheat", "npu0pe1")
+        run(one)
+    frame = profiler.get_pandas_dataframe()
+    full, slow = (group for _, group in frame[frame["pe_index"] == 1].groupby("trace_id"))
+    assert list(full["name"]) == list(slow["name"])
+    ratio = {
+        (name, other / own)
+        for name, own, other in zip(full["name"], full["dur"], slow["dur"], strict=True)
+    }
+    assert {("Execution", 2.0), ("LowLevelConv2d", 2.0), ("FeedInputs", 1.0)} <= ratio
+    assert {factor for _, factor in ratio} == {1.0, 2.0}
+    executions = frame[frame["name"] == "Execution"]
+    assert list(executions["clock_permille"].fillna(1000)) == [1000, 500]
+    counters = devices.list_devices()[0].counters()[1]
+    # At 2 GHz, where an event begins and ends with a nanosecond.
+    assert counters.cycles == pytest.approx(2 * executions["dur"].sum(), abs=4 * len(executions))
 
 
 def test_profilers_do_not_disturb_each_other(sessions: Sessions) -> None:

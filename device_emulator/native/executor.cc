@@ -42,15 +42,16 @@ struct Workspace {
   std::vector<std::byte*> bases;
 };
 
+using Commands = std::vector<std::unique_ptr<Command>>;
+
 // Runs commands and notes when: at the beginning, and after each.
-auto timed(std::span<int64_t> times) {
-  return [times](const std::vector<std::unique_ptr<Command>>& commands, const RunContext& context) {
-    times[0] = profiling::now();
-    for (size_t i = 0; i < commands.size(); ++i) {
-      commands[i]->run(context);
-      times[i + 1] = profiling::now();
-    }
-  };
+void run_timed(const Commands& commands, const RunContext& context, std::vector<int64_t>& times) {
+  times.reserve(commands.size() + 1);
+  times.push_back(profiling::now());
+  for (const std::unique_ptr<Command>& command : commands) {
+    command->run(context);
+    times.push_back(profiling::now());
+  }
 }
 
 }  // namespace
@@ -163,7 +164,7 @@ class Executable::Impl {
   }
 
   const Program program_;
-  std::vector<std::unique_ptr<Command>> commands_;
+  Commands commands_;
   std::vector<RunContext::Address> addresses_;
   size_t scratch_size_ = 0;
   // More concurrent runs than processors are served too, but their workspaces are not kept.
@@ -193,21 +194,38 @@ void Executable::run(std::span<const void* const> inputs, std::span<void* const>
   if (profiling::attached()) [[unlikely]] {
     const profiling::Sinks sinks = profiling::sinks_of(origin.session);
     if (!sinks.empty()) {
-      std::vector<int64_t> times(program().commands().size() + 1);
-      impl_->run(inputs, outputs, pool, timed(times));
-      return profiling::record_run(sinks, origin, impl_->outline(), std::move(times));
+      return impl_->run(inputs, outputs, pool, [&](const Commands& commands, const auto& context) {
+        std::vector<int64_t> times;
+        try {
+          run_timed(commands, context, times);
+        } catch (const std::exception& error) {
+          times.push_back(profiling::now());
+          profiling::record_failure(sinks, origin, impl_->outline(), std::move(times),
+                                    error.what());
+          throw;
+        }
+        profiling::record_run(sinks, origin, impl_->outline(), std::move(times));
+      });
     }
   }
-  impl_->run(inputs, outputs, pool, [](const auto& commands, const RunContext& context) {
+  impl_->run(inputs, outputs, pool, [](const Commands& commands, const RunContext& context) {
     for (const std::unique_ptr<Command>& command : commands) command->run(context);
   });
+}
+
+void Executable::record_failure(const profiling::Origin& origin, int64_t start,
+                                const char* error) const {
+  const profiling::Sinks sinks = profiling::sinks_of(origin.session);
+  if (!sinks.empty()) profiling::record_failure(sinks, origin, impl_->outline(), {start}, error);
 }
 
 void Executable::profile(std::span<const void* const> inputs, std::span<void* const> outputs,
                          ThreadPool& pool, std::span<int64_t> nanoseconds) const {
   if (nanoseconds.size() != program().commands().size()) throw Error("one time for each command");
-  std::vector<int64_t> times(nanoseconds.size() + 1);
-  impl_->run(inputs, outputs, pool, timed(times));
+  std::vector<int64_t> times;
+  impl_->run(inputs, outputs, pool, [&](const Commands& commands, const RunContext& context) {
+    run_timed(commands, context, times);
+  });
   std::transform(times.begin() + 1, times.end(), times.begin(), nanoseconds.begin(),
                  std::minus<>());
 }

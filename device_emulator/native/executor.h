@@ -29,6 +29,9 @@ class Executable {
   void run(std::span<const void* const> inputs, std::span<void* const> outputs, ThreadPool& pool,
            const profiling::Origin& origin = {}) const;
 
+  // Shows a run in profiles that could not begin: since `start`, of profiling::now().
+  void record_failure(const profiling::Origin& origin, int64_t start, const char* error) const;
+
   // As run(), and notes what each command took: one element of `nanoseconds` for each.
   void profile(std::span<const void* const> inputs, std::span<void* const> outputs,
                ThreadPool& pool, std::span<int64_t> nanoseconds) const;

@@ -83,6 +83,9 @@ struct CommandRecord {
 enum class Engine : uint8_t { kCompute = 0, kDma = 1, kIo = 2, kHost = 3 };
 inline constexpr size_t kEngines = 4;
 
+// A device's clock, where a throttled one is so many thousandths of it.
+inline constexpr uint32_t kFullClockPermille = 1000;
+
 // What an engine does for one command, in cycles of the device's clock from the start of the run.
 struct ScheduleEvent {
   uint32_t command = 0;

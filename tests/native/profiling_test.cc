@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "device_emulator/native/executor.h"
+#include "device_emulator/native/kernel_registry.h"
 #include "device_emulator/native/profiling/trace_file.h"
 #include "tests/native/samples.h"
 
@@ -123,6 +124,94 @@ bool shows_what_is_wanted() {
          expect(std::ranges::none_of(cpu, is_npu) && std::ranges::all_of(npu, is_npu), "resource");
 }
 
+// What a throttled clock drives takes longer, and what follows comes later.
+bool shows_a_throttled_clock() {
+  const auto executable = Executable::load(samples().front().program);
+  const auto recording = std::make_shared<Recording>();
+  {
+    const Attachment attachment(recording, kAllSessions);
+    run(*executable);
+    run(*executable, {0, "", 0, 0, 250});
+  }
+  const std::vector<Shown> events = shown(*recording);
+  const size_t one = events.size() / 2;
+  int64_t later = 0, npu = -1;
+  for (size_t i = 0; i < one; ++i) {
+    const Event &full = events[i].event, &slow = events[one + i].event;
+    if (full.thread != nullptr) continue;
+    const bool driven = full.npu && full.engine != Engine::kIo;
+    if (!expect(slow.duration == (driven ? 4 : 1) * full.duration, "what takes longer")) {
+      return false;
+    }
+    if (events[i].name == "Execution") {
+      npu = full.start;
+      later = slow.start - full.start;
+      if (!expect(slow.clock_permille == 250 && full.clock_permille == Event::kNone, "the clock")) {
+        return false;
+      }
+    }
+    const int64_t since = full.start - npu, within = std::min<int64_t>(since, 217'500);
+    if (npu >= 0 && since >= 0 &&
+        !expect(slow.start - full.start == later + 3 * within, "how much later it is")) {
+      return false;
+    }
+  }
+  return expect(npu >= 0, "an execution");
+}
+
+int32_t fail(const furiosa_kernel_frame*) { return 3; }
+
+// Two commands, of which the last one fails.
+Bytes failing_program() {
+  ProgramBuilder b;
+  const uint32_t x = b.input(DType::kU8, {6}), y = b.output(DType::kU8, {6});
+  const uint32_t z = b.output(DType::kU8, {6});
+  b.command(Opcode::CALL, {b.text("PROFILED"), x, y}, call_words(0, 2));
+  b.command(Opcode::CALL, {b.text("FAILING"), x, z}, call_words(0, 2));
+  b.command(Opcode::CALL, {b.text("PROFILED"), x, y}, call_words(0, 2));
+  return b.finish();
+}
+
+bool shows_what_fails() {
+  furiosa_kernel kernel{};
+  kernel.size = sizeof kernel;
+  kernel.version = FURIOSA_KERNEL_VERSION;
+  kernel.plugin = "profiler";
+  kernel.operands = "x:u8 -> y:u8";
+  kernel.attributes = "";
+  kernel.isa = "scalar";
+  kernel.opcode = "PROFILED";
+  kernel.run = [](const furiosa_kernel_frame*) -> int32_t { return 0; };
+  kernel_registry().add(kernel);
+  kernel.opcode = "FAILING";
+  kernel.run = &fail;
+  kernel_registry().add(kernel);
+  const auto failing = Executable::load(failing_program());
+  const auto sound = Executable::load(samples().front().program);
+  const auto recording = std::make_shared<Recording>();
+  bool failed = false;
+  {
+    const Attachment attachment(recording, kAllSessions);
+    try {
+      run(*failing);
+    } catch (const Error&) {
+      failed = true;
+    }
+    sound->record_failure({5, "part", 0, 0}, profiling::now() - 1000, "DmaError: so");
+  }
+  const std::vector<Shown> events = shown(*recording);
+  if (!expect(failed && events.size() == 4, "what ran")) return false;
+  const Event &run = events[0].event, &last = events[2].event, &none = events[3].event;
+  return expect(events[1].name == "Call" && events[2].name == "Call", "commands that began") &&
+         expect(run.error.ends_with("it returned 3") && last.error.empty(), "why") &&
+         expect(last.start + last.duration <= run.start + run.duration, "until it failed") &&
+         expect(none.error == "DmaError: so" && none.duration >= 1000 && none.session == 5,
+                "a run that has not begun") &&
+         expect(recording->json(Resource::kAll).find("\"error\":\"DmaError: so\"") !=
+                    std::string::npos,
+                "as an argument");
+}
+
 // However long the modelled device takes, it does one thing at a time on each engine.
 bool a_device_runs_one_after_the_other() {
   const auto executable = Executable::load(samples().front().program);
@@ -231,6 +320,7 @@ bool threads_write_a_file() {
 int main() {
   using namespace furiosa::test;
   const bool right = shows_host_and_device() && shows_what_is_wanted() &&
+                     shows_a_throttled_clock() && shows_what_fails() &&
                      a_device_runs_one_after_the_other() && forgets_what_is_too_much() &&
                      escapes_texts() && threads_run_and_attach() && threads_write_a_file();
   return right ? 0 : 1;

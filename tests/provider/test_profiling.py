@@ -15,6 +15,7 @@ import pytest
 
 import furiosa_ep
 from benchmarks.models.synthetic import Quantized
+from furiosa_ep import devices
 from tests import traces
 from tests.provider.conftest import RunPython
 
@@ -94,6 +95,23 @@ def test_sessions_of_a_process_share_a_file(tmp_path: Path) -> None:
     del later
     found = traces.runs(traces.read(tmp_path / "trace.json"))
     assert len({one["args"]["session"] for one in found}) == len(found) == 4
+
+
+def test_a_run_that_fails_says_why(tmp_path: Path, host: str) -> None:
+    session = conv(profile=str(tmp_path / "trace.json"), run_timeout="0.05", device="npu0pe0")
+    run(session)
+    devices.inject("hang", "npu0pe0")
+    with pytest.raises(Exception, match="DeviceTimeout"):
+        run(session)
+    del session
+    events = traces.read(tmp_path / "trace.json")
+    whole, failed = traces.runs(events)
+    assert "error" not in whole["args"]
+    assert failed["args"]["error"].startswith("DeviceTimeout: npu0pe0 has hung")
+    assert failed["dur"] >= 50_000
+    assert [one for one in events if one["args"].get("trace_id") == failed["args"]["trace_id"]] == [
+        failed
+    ]
 
 
 def test_other_sessions_are_not_in_it(tmp_path: Path) -> None:

@@ -9,20 +9,19 @@
 namespace furiosa {
 namespace {
 
-// Of the clock, for a run that meets the fault.
-constexpr uint64_t kOverheatedPermille = 500;
-constexpr uint64_t kPermille = 1000;
+// For a run that meets the fault.
+constexpr uint32_t kOverheatedPermille = 500;
 
-// Of the clock, as the card is throttled now.
-uint64_t clock_permille(const CardState& card) {
+// As the card is throttled now.
+uint32_t clock_permille_of(const CardState& card) {
   const uint64_t throttle = card.thermal[0].load(std::memory_order_relaxed);
   if (throttle == 0) [[likely]]
-    return kPermille;
+    return kFullClockPermille;
   const auto now = std::chrono::duration_cast<std::chrono::nanoseconds>(
       std::chrono::system_clock::now().time_since_epoch());
-  const uint64_t permille = throttle % FURIOSA_THROTTLE_STEP;
+  const auto permille = static_cast<uint32_t>(throttle % FURIOSA_THROTTLE_STEP);
   const bool over = static_cast<uint64_t>(now.count()) >= throttle;
-  return over || permille == 0 ? kPermille : std::min(permille, kPermille);
+  return over || permille == 0 ? kFullClockPermille : std::min(permille, kFullClockPermille);
 }
 
 uint32_t pe_index(uint32_t card, uint32_t pe) { return card * kPesPerCard + pe; }
@@ -120,10 +119,11 @@ DeviceRun::DeviceRun(Placement& placement, std::chrono::duration<double> timeout
   first_ = pe_index(file.card, file.first);
   last_ = pe_index(file.card, file.last);
   for (uint32_t pe = first_; pe <= last_; ++pe) host_.local(pe).turns.load()->enter();
+  clock_permille_ = clock_permille_of(host_.card(file.card));
   try {
     for (uint32_t pe = first_; pe <= last_; ++pe) {
-      if (ails(host_, pe)) [[unlikely]]
-        throttled_ |= meet_faults(host_, pe, timeout);
+      if (ails(host_, pe) && meet_faults(host_, pe, timeout)) [[unlikely]]
+        clock_permille_ = kOverheatedPermille;
     }
   } catch (...) {
     for (uint32_t pe = first_; pe <= last_; ++pe) leave(pe, pe == first_);
@@ -141,15 +141,14 @@ void DeviceRun::leave(uint32_t pe, bool first) {
   Counters& counters = host_.counters(pe);
   host_.local(pe).turns.load()->leave([&] {
     if (!succeeded_) return add(counters.failures, 1);
-    const uint64_t speed =
-        throttled_ ? kOverheatedPermille : clock_permille(host_.card(pe / kPesPerCard));
-    const auto at_speed = [speed](uint64_t cycles) {
-      return speed == kPermille ? cycles : cycles * kPermille / speed;
+    const auto at_clock = [this](uint64_t cycles) {
+      return clock_permille_ == kFullClockPermille ? cycles
+                                                   : cycles * kFullClockPermille / clock_permille_;
     };
     add(counters.executions, 1);
-    add(counters.cycles, at_speed(cost_.cycles));
-    add(counters.compute_cycles, at_speed(cost_.compute_cycles));
-    add(counters.dma_cycles, at_speed(cost_.dma_cycles));
+    add(counters.cycles, at_clock(cost_.cycles));
+    add(counters.compute_cycles, at_clock(cost_.compute_cycles));
+    add(counters.dma_cycles, at_clock(cost_.dma_cycles));
     add(counters.io_cycles, cost_.io_cycles);
     if (first) {
       add(counters.bytes_in, cost_.bytes_in);

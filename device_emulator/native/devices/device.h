@@ -85,6 +85,8 @@ class DeviceRun {
   // Where it is: the first PE of those that work together.
   uint32_t card() const { return first_ / kPesPerCard; }
   uint32_t pe() const { return first_ % kPesPerCard; }
+  // At which the device's clock is, of the full one: less where it is throttled.
+  uint32_t clock_permille() const { return clock_permille_; }
 
   // To be said before the object goes; otherwise the run counts as a failure.
   void succeeded() { succeeded_ = true; }
@@ -96,7 +98,8 @@ class DeviceRun {
   const RunCost& cost_;
   const uint64_t generation_;
   uint32_t first_, last_;
-  bool succeeded_ = false, throttled_ = false;
+  uint32_t clock_permille_;
+  bool succeeded_ = false;
 };
 
 }  // namespace furiosa

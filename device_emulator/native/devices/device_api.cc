@@ -7,9 +7,9 @@
 #include "device_emulator/native/api.h"
 #include "device_emulator/native/devices/client.h"
 #include "device_emulator/native/devices/configuration.h"
-#include "device_emulator/native/devices/device.h"
 #include "device_emulator/native/devices/device_handle.h"
 #include "device_emulator/native/devices/faults.h"
+#include "device_emulator/native/devices/placed_run.h"
 
 struct furiosa_placement {
   std::shared_ptr<const furiosa::Executable> executable;
@@ -136,11 +136,9 @@ furiosa_status furiosa_placement_run(furiosa_placement* placement, const void* c
     require(inputs != nullptr || input_count == 0, "inputs is NULL");
     require(outputs != nullptr || output_count == 0, "outputs is NULL");
     require(timeout > 0, "timeout is not above 0");
-    DeviceRun run(placement->placement, std::chrono::duration<double>(timeout));
     InlinePool pool;
-    const profiling::Origin origin{0, "", run.card(), run.pe()};
-    placement->executable->run({inputs, input_count}, {outputs, output_count}, pool, origin);
-    run.succeeded();
+    run_placed(*placement->executable, placement->placement, std::chrono::duration<double>(timeout),
+               {inputs, input_count}, {outputs, output_count}, pool);
   });
 }
 

@@ -39,6 +39,7 @@ std::string Event::track_name() const {
 
 void Timeline::events(const Run& run, Resource wanted, const Use& use) {
   if (includes(wanted, Resource::kCpu)) host(run, use);
+  if (run.error.has_value()) return;
   // Placed in any case, so that what is wanted does not change when it is.
   const int64_t start = place(run);
   if (!run.outline->device.empty()) device(run, start, wanted, use);
@@ -60,20 +61,22 @@ void Timeline::host(const Run& run, const Use& use) {
   Event event;
   event.name = "Inference";
   event.start = run.times.front();
-  event.duration = run.times.back() - run.times.front();
+  event.duration = run.end - run.times.front();
   event.track = run.thread.id;
   event.thread = &run.thread;
   event.run = &run;
   event.partition = run.partition;
+  if (run.error.has_value()) event.error = *run.error;
   event.trace_id = static_cast<int64_t>(run.id);
   event.session = static_cast<int64_t>(run.session);
   const auto span = static_cast<int64_t>(run.first_span);
   event.span_id = span;
   use(event);
   event.partition = {};
+  event.error = {};
   event.session = Event::kNone;
   event.parent_span_id = span;
-  for (size_t i = 0; i < run.outline->commands.size(); ++i) {
+  for (size_t i = 0; i + 1 < run.times.size(); ++i) {
     event.name = run.outline->commands[i].label;
     event.operators = run.outline->commands[i].name;
     event.start = run.times[i];
@@ -98,12 +101,14 @@ void Timeline::device(const Run& run, int64_t start, Resource wanted, const Use&
     event.engine = Engine::kCompute;
     event.track = track_of(run, event.engine);
     event.start = start + outline.npu.start;
-    event.duration = outline.npu.end - outline.npu.start;
+    event.duration = run.at_clock(outline.npu.end) - outline.npu.start;
     event.span_id = span + 1;
     event.parent_span_id = span;
     event.partition = run.partition;
+    if (run.clock_permille != kFullClockPermille) event.clock_permille = run.clock_permille;
     use(event);
     event.partition = {};
+    event.clock_permille = Event::kNone;
   }
   for (size_t i = 0; i < outline.device.size(); ++i) {
     const Outline::DeviceEvent& one = outline.device[i];
@@ -114,8 +119,8 @@ void Timeline::device(const Run& run, int64_t start, Resource wanted, const Use&
     event.npu = npu;
     event.engine = one.engine;
     event.track = track_of(run, one.engine);
-    event.start = start + one.start;
-    event.duration = one.end - one.start;
+    event.start = start + run.at_clock(one.start);
+    event.duration = inside ? run.at_clock(one.end) - run.at_clock(one.start) : one.end - one.start;
     event.span_id = span + 2 + static_cast<int64_t>(outline.commands.size() + i);
     event.parent_span_id = inside ? span + 1 : span;
     event.operators = outline.commands[one.command].name;
@@ -137,13 +142,13 @@ int64_t Timeline::place(const Run& run) {
   };
   for_each_pe([&](const Free& free) {
     for (size_t i = 0; i < kEngines; ++i) {
-      if (extents[i].end > 0) start = std::max(start, free[i] - extents[i].start);
+      if (extents[i].end > 0) start = std::max(start, free[i] - run.at_clock(extents[i].start));
     }
   });
   start = std::min(start, kLatest);
   for_each_pe([&](Free& free) {
     for (size_t i = 0; i < kEngines; ++i) {
-      if (extents[i].end > 0) free[i] = start + extents[i].end;
+      if (extents[i].end > 0) free[i] = start + run.at_clock(extents[i].end);
     }
   });
   return start;

@@ -26,9 +26,10 @@ struct Event {
   Engine engine{};
   std::string_view partition;  // of a whole run
   std::string_view operators;  // the ONNX nodes
+  std::string_view error;      // why a run failed
   int64_t trace_id = kNone, span_id = kNone, parent_span_id = kNone;
   int64_t session = kNone, pe_index = kNone, execution_index = kNone, instruction_index = kNone,
-          operator_index = kNone, bytes = kNone;
+          operator_index = kNone, bytes = kNone, clock_permille = kNone;
 
   std::string track_name() const;
   // Calls use(name, number) for every number that the event has.
@@ -42,9 +43,19 @@ struct Event {
                                                    {"execution_index", execution_index},
                                                    {"instruction_index", instruction_index},
                                                    {"operator_index", operator_index},
-                                                   {"bytes", bytes}};
+                                                   {"bytes", bytes},
+                                                   {"clock_permille", clock_permille}};
     for (const auto& [key, value] : all) {
       if (value != kNone) use(key, value);
+    }
+  }
+  // Calls use(name, text) for every other argument that the event has.
+  template <class Use>
+  void texts(Use&& use) const {
+    const std::pair<const char*, std::string_view> all[] = {
+        {"operators", operators}, {"partition", partition}, {"error", error}};
+    for (const auto& [key, value] : all) {
+      if (!value.empty()) use(key, value);
     }
   }
 };

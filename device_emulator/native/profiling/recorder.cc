@@ -19,6 +19,15 @@ void give(const Sinks& sinks, const std::shared_ptr<const Item>& item) {
   for (const std::shared_ptr<Sink>& sink : sinks) sink->add(item);
 }
 
+void give_run(const Sinks& sinks, const Origin& origin, std::shared_ptr<const Outline> outline,
+              std::vector<int64_t> times, int64_t end, std::optional<std::string> error) {
+  const uint64_t spans = outline->events();
+  give(sinks, std::make_shared<const Run>(
+                  Run{std::move(outline), Thread::current(), origin.session,
+                      std::string(origin.partition), origin.card, origin.pe, origin.clock_permille,
+                      next_run(), reserve_spans(spans), std::move(times), end, std::move(error)}));
+}
+
 }  // namespace
 
 std::mutex& profiles_mutex() {
@@ -57,11 +66,14 @@ Attachment::~Attachment() {
 
 void record_run(const Sinks& sinks, const Origin& origin, std::shared_ptr<const Outline> outline,
                 std::vector<int64_t> times) {
-  auto run = std::make_shared<Run>(Run{std::move(outline), Thread::current(), origin.session,
-                                       std::string(origin.partition), origin.card, origin.pe,
-                                       next_run(), 0, std::move(times)});
-  run->first_span = reserve_spans(run->events());
-  give<Run>(sinks, run);
+  const int64_t end = times.back();
+  give_run(sinks, origin, std::move(outline), std::move(times), end, std::nullopt);
+}
+
+void record_failure(const Sinks& sinks, const Origin& origin,
+                    std::shared_ptr<const Outline> outline, std::vector<int64_t> times,
+                    const char* error) {
+  give_run(sinks, origin, std::move(outline), std::move(times), now(), error);
 }
 
 SpanScope::SpanScope(uint64_t session, const char* name) : sinks_(sinks_of(session)), name_(name) {

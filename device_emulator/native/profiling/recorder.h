@@ -53,9 +53,14 @@ class Attachment {
   const uint64_t session_;
 };
 
-// Gives `sinks` what this thread has run.
+// Gives `sinks` what this thread has run: its start, and the end of each command.
 void record_run(const Sinks& sinks, const Origin& origin, std::shared_ptr<const Outline> outline,
                 std::vector<int64_t> times);
+// Gives `sinks` what this thread has run until now, when it fails. The last command is the one that
+// failed; where there is none, the run has failed before.
+void record_failure(const Sinks& sinks, const Origin& origin,
+                    std::shared_ptr<const Outline> outline, std::vector<int64_t> times,
+                    const char* error);
 
 // Records what takes time as long as the object lives.
 class SpanScope {

@@ -97,6 +97,12 @@ Outline::Outline(const Program& program)
   }
 }
 
+int64_t Run::at_clock(int64_t time) const {
+  const Outline::Extent& npu = outline->npu;
+  const int64_t within = std::clamp(time, npu.start, npu.end) - npu.start;
+  return time - within + within * kFullClockPermille / clock_permille;
+}
+
 Thread Thread::current() {
   Thread thread{syscall(SYS_gettid), {}};
   pthread_getname_np(pthread_self(), thread.name.data(), thread.name.size());

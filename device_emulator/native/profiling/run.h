@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,8 @@ struct Origin {
   std::string_view partition;  // of the session's model
   uint32_t card = 0;
   uint32_t pe = 0;  // the first one of those that work together
+  // At which the device's clock is, of the full one: less where it is throttled.
+  uint32_t clock_permille = kFullClockPermille;
 };
 
 // What profiles say of a Program, which need not live as long.
@@ -43,6 +46,8 @@ struct Outline {
   };
 
   explicit Outline(const Program& program);
+  // How many events a run is in a profile.
+  size_t events() const { return commands.size() + device.size() + 2; }
 
   std::string target;
   uint32_t pes;
@@ -68,7 +73,10 @@ struct Thread {
 // One run of a Program.
 struct Run {
   // How many events it is in a profile.
-  size_t events() const { return outline->commands.size() + outline->device.size() + 2; }
+  size_t events() const { return error.has_value() ? times.size() : outline->events(); }
+  // When the device is at what the schedule has at `time`, from the start of the run. Its clock
+  // drives computing and DMA alone.
+  int64_t at_clock(int64_t time) const;
 
   std::shared_ptr<const Outline> outline;
   Thread thread;
@@ -76,9 +84,12 @@ struct Run {
   std::string partition;
   uint32_t card;
   uint32_t pe;
-  uint64_t id;                 // unique in the process
-  uint64_t first_span;         // of as many as it has events
-  std::vector<int64_t> times;  // the start, and the end of each command
+  uint32_t clock_permille;
+  uint64_t id;                       // unique in the process
+  uint64_t first_span;               // of outline->events()
+  std::vector<int64_t> times;        // the start, and the end of each command that has begun
+  int64_t end;                       // of it all
+  std::optional<std::string> error;  // why it failed
 };
 
 // Something else that took time on the host.

@@ -113,12 +113,10 @@ void TraceJson::append(const Event& event, std::string& text) {
     key(name);
     append_number(number, text);
   });
-  for (const auto& [name, value] :
-       {std::pair("operators", event.operators), std::pair("partition", event.partition)}) {
-    if (value.empty()) continue;
+  event.texts([&](const char* name, std::string_view value) {
     key(name);
     append_string(value, text);
-  }
+  });
   text += "}}";
 }
 

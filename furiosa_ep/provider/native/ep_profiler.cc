@@ -46,11 +46,11 @@ void EpProfiler::add(const profiling::Event& event, ort::ProfilingEvents* events
       {"provider", "FuriosaProvider"},
       {"furiosa_category", event.npu ? "NPU" : "Runtime"},
       {"track", event.track_name()},
-      {"duration_ns", std::to_string(event.duration)},
-      {"operators", std::string(event.operators)}};
+      {"duration_ns", std::to_string(event.duration)}};
   event.numbers([&](const char* name, int64_t number) {
     arguments.emplace_back(name, std::to_string(number));
   });
+  event.texts([&](const char* name, std::string_view text) { arguments.emplace_back(name, text); });
   std::vector<ort::CString> keys;
   std::vector<ort::CString> values;
   for (const auto& [key, value] : arguments) {

@@ -4,6 +4,7 @@
 
 #include "device_emulator/native/command.h"
 #include "device_emulator/native/devices/device_error.h"
+#include "device_emulator/native/devices/placed_run.h"
 #include "device_emulator/native/profiling/recorder.h"
 #include "furiosa_ep/provider/native/small_buffer.h"
 #include "furiosa_ep/provider/native/thread_pool.h"
@@ -105,10 +106,9 @@ void FusedNode::run(const Placed& placed, std::span<const Input> inputs,
     if (targets[i] == nullptr) targets[i] = nothing;
   }
   SessionThreadPool pool(ort, context, session_->concurrency);
-  DeviceRun run(*placed.placement, std::chrono::duration<double>(session_->settings.run_timeout));
-  const profiling::Origin origin{session_->profile.session(), name_, run.card(), run.pe()};
-  placed.executable->run(sources.span(), targets.span(), pool, origin);
-  run.succeeded();
+  run_placed(*placed.executable, *placed.placement,
+             std::chrono::duration<double>(session_->settings.run_timeout), sources.span(),
+             targets.span(), pool, {session_->profile.session(), name_});
 }
 
 void FusedNode::check_shapes(const Placed& placed, std::span<const Input> inputs) const {
