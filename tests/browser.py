@@ -19,13 +19,19 @@ def shown(page: str, folder: Path) -> tuple[str, list[str]]:
     """The document after its scripts ran, and what they have said on the console."""
     path = folder / "page.html"
     path.write_text(page, encoding="utf-8")
+    return visited(path.as_uri(), folder)
+
+
+def visited(address: str, folder: Path) -> tuple[str, list[str]]:
+    """As `shown`, for the page at an address, when all of it has been loaded."""
     done = subprocess.run(
         [
             str(BROWSER),
             *ARGUMENTS.split(),
+            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # nothing from elsewhere
             f"--user-data-dir={folder / 'profile'}",
             "--dump-dom",
-            path.as_uri(),
+            address,
         ],
         capture_output=True,
         text=True,

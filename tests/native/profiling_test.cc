@@ -258,6 +258,8 @@ bool escapes_texts() {
   return expect(says("\"a\\\"\\\\\\u000a\\u0001\xC3\xA9\\ufffd\\ufffd\\ufffd\xF0\x9F\x98\x80"
                      "\\ufffd\\ufffd\\ufffd\""),
                 "texts are valid JSON") &&
+         expect(says("{\"name\":\"process_name\",") && says("{\"name\":\"profiling_test\"}"),
+                "what the process is called") &&
          expect(says("\"ts\":1234.567,\"dur\":0.033,"), "times in microseconds");
 }
 

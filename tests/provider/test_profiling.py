@@ -225,7 +225,9 @@ def test_the_profile_of_onnxruntime_shows_the_same(tmp_path: Path) -> None:
     npu = [one for one in own if one["args"]["furiosa_category"] == "NPU"]
     assert {"Execution", "LowLevelConv2d"} <= {one["name"] for one in npu}
     assert {one["args"]["track"] for one in npu} >= {"npu0pe0 compute", "npu0pe0 DMA"}
-    assert all(int(one["args"]["duration_ns"]) // 1000 == one["dur"] for one in own)
+    # Both ends are rounded, so that what is inside of an event stays there.
+    assert all(abs(int(one["args"]["duration_ns"]) / 1000 - one["dur"]) < 1 for one in own)
+    traces.nested(own)
 
 
 def test_without_a_run_the_profile_of_onnxruntime_is_that_of_the_session(tmp_path: Path) -> None:

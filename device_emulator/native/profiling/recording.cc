@@ -50,7 +50,7 @@ void Recording::for_each(Resource wanted, const Timeline::Use& use) const {
 
 std::string Recording::json(Resource wanted) const {
   TraceJson json;
-  std::string text = TraceJson::head();
+  std::string text = json.head();
   for_each(wanted, [&](const Event& event) { json.append(event, text); });
   const std::lock_guard lock(profiles_mutex());
   return text + json.tail(budget_.dropped());

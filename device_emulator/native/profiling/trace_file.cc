@@ -111,7 +111,7 @@ void TraceFile::open() {
   if (file_ < 0) throw Error("cannot write the profile " + path.string() + ": it is locked");
   path_ = path.string();
   end_ = 0;
-  const std::string head = TraceJson::head();
+  const std::string head = json_->head();
   if (write(head + json_->tail({}))) end_ = static_cast<off_t>(head.size());
 }
 

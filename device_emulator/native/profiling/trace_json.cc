@@ -2,7 +2,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <iterator>
 
 #include "furiosa_ep/include/furiosa_ep.h"
 
@@ -63,15 +66,18 @@ void append_string(std::string_view from, std::string& text) {
 
 }  // namespace
 
-std::string TraceJson::head() { return "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n"; }
-
 TraceJson::TraceJson() : process_("\"pid\":" + std::to_string(getpid()) + ",\"tid\":") {}
 
-void TraceJson::append_track(const Event& event, std::string& text) {
+std::string TraceJson::head() const {
+  std::string text = "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n";
+  text += "{\"name\":\"process_name\",\"ph\":\"M\"," + process_ + "0,\"args\":{\"name\":";
+  append_string(program_invocation_short_name, text);
+  return text + "}}";
+}
+
+void TraceJson::append_track(const Event& event, std::string& text) const {
   const auto metadata = [&](const char* what) {
-    if (!first_) text += ",\n";
-    first_ = false;
-    text += "{\"name\":\"";
+    text += ",\n{\"name\":\"";
     text += what;
     text += "\",\"ph\":\"M\",";
     text += process_;
@@ -123,8 +129,7 @@ void TraceJson::append(const Event& event, std::string& text) {
 std::string TraceJson::tail(const Dropped& dropped) const {
   std::string text;
   if (dropped.events > 0) {
-    if (!first_) text += ",\n";
-    text += "{\"name\":\"" + std::to_string(dropped.events) +
+    text += ",\n{\"name\":\"" + std::to_string(dropped.events) +
             " events dropped from here on: the trace is full\",\"ph\":\"i\",\"s\":\"g\",\"ts\":";
     append_time(dropped.since, text);
     text += ',' + process_ + "0}";

@@ -21,17 +21,16 @@ class TraceJson {
  public:
   TraceJson();
 
-  static std::string head();
+  std::string head() const;
   // The text of an event, and before the first one of a track that of its name.
   void append(const Event& event, std::string& text);
   std::string tail(const Dropped& dropped) const;
 
  private:
-  void append_track(const Event& event, std::string& text);
+  void append_track(const Event& event, std::string& text) const;
 
   const std::string process_;  // the member of an event that names it
   std::set<int64_t> tracks_;
-  bool first_ = true;
 };
 
 }  // namespace furiosa::profiling

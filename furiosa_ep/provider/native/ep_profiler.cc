@@ -58,11 +58,15 @@ void EpProfiler::add(const profiling::Event& event, ort::ProfilingEvents* events
     keys.push_back(key);
     values.push_back(value.c_str());
   }
+  // What is in an event stays in it, and what follows one follows it.
+  const auto microseconds = [this](int64_t time) { return (time - began_) / 1000; };
+  const int64_t start = microseconds(event.start);
+  const int64_t duration = microseconds(event.start + event.duration) - start;
   ort::ProfilingEvent* made = nullptr;
-  ort.check(ort.ep_api[ort::kCreateProfilingEvent](
-      ort::ProfilingCategory::kKernel, getpid(), static_cast<int32_t>(event.track),
-      std::string(event.name).c_str(), (event.start - began_) / 1000, event.duration / 1000,
-      keys.data(), values.data(), keys.size(), &made));
+  ort.check(ort.ep_api[ort::kCreateProfilingEvent](ort::ProfilingCategory::kKernel, getpid(),
+                                                   static_cast<int32_t>(event.track),
+                                                   std::string(event.name).c_str(), start, duration,
+                                                   keys.data(), values.data(), keys.size(), &made));
   ort::Status* const status = ort.ep_api[ort::kProfilingEventsAdd](events, &made, 1);
   ort.ep_api[ort::kReleaseProfilingEvent](made);
   ort.check(status);
