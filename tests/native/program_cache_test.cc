@@ -78,6 +78,32 @@ void failures_reach_all_and_are_not_kept() {
   require(failed == 5 && counted.made == before + 1, "a failure is tried again");
 }
 
+void gives_up_what_nobody_uses() {
+  Counted counted(8);
+  for (int64_t key : {1, 2, 3, 4, 2}) counted.get(key);
+  const auto held = counted.cache.get(Shapes{1, 1}, [] { return nullptr; });
+  const auto any = [](int64_t) { return true; };
+  require(counted.cache.give_up([](int64_t value) { return value != 3; }), "4 is not held");
+  require(counted.cache.give_up(any), "3 is older than 2");
+  require(counted.get(2) == 2 && counted.made == 4, "2 was kept");
+  require(counted.get(4) == 4 && counted.get(3) == 3 && counted.made == 6, "4 and 3 were not");
+  for (int i = 0; i < 3; ++i) require(counted.cache.give_up(any), "three are left besides 1");
+  require(!counted.cache.give_up(any), "1 is held");
+  require(counted.get(1) == 1 && counted.made == 6, "1 was kept");
+}
+
+void what_is_made_is_not_given_up() {
+  Counted counted(4);
+  in_threads(4, [&](int thread) {
+    for (int i = 0; i < 500; ++i) {
+      const auto value = counted.cache.get(Shapes{1, thread},
+                                           [&] { return std::make_shared<const int64_t>(thread); });
+      counted.cache.give_up([](int64_t) { return true; });
+      require(*value == thread, "a value that is held stays");
+    }
+  });
+}
+
 void many_threads_on_a_small_cache() {
   Counted counted(3);
   in_threads(8, [&](int thread) {
@@ -109,6 +135,8 @@ int main() {
   least_recently_used_goes_first();
   concurrent_calls_make_once();
   failures_reach_all_and_are_not_kept();
+  gives_up_what_nobody_uses();
+  what_is_made_is_not_given_up();
   many_threads_on_a_small_cache();
   a_child_makes_what_its_parent_was_making();
   std::puts("ok");

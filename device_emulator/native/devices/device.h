@@ -60,6 +60,9 @@ class Placement {
   Placement(const Placement&) = delete;
   Placement& operator=(const Placement&) = delete;
 
+  // Whether it takes DRAM; in a forked child, from its first run on.
+  bool takes_dram() const { return generation_ == device_->host_.generation(); }
+
  private:
   friend class DeviceRun;
 

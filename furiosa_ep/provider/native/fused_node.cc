@@ -38,6 +38,22 @@ std::vector<size_t> positions(const std::vector<Binding>& bindings,
 
 }  // namespace
 
+void OpenPartitions::add(FusedNode& node) {
+  const std::lock_guard lock(mutex_);
+  nodes_.push_back(&node);
+}
+
+void OpenPartitions::remove(FusedNode& node) {
+  const std::lock_guard lock(mutex_);
+  std::erase(nodes_, &node);
+}
+
+bool OpenPartitions::give_up(FusedNode& first) {
+  if (first.give_up_program()) return true;
+  const std::lock_guard lock(mutex_);
+  return std::ranges::any_of(nodes_, &FusedNode::give_up_program);
+}
+
 FusedNode::FusedNode(std::shared_ptr<Session> session, std::string name, std::vector<Value> inputs,
                      std::vector<Value> outputs, CompiledPartition compiled)
     : ort::NodeComputeInfo{session->ort.version, create_state, compute_entry, release_state},
@@ -47,7 +63,28 @@ FusedNode::FusedNode(std::shared_ptr<Session> session, std::string name, std::ve
       outputs_(std::move(outputs)),
       compiled_(std::move(compiled)),
       programs_(session_->settings.program_cache_size) {
-  if (compiled_.executable != nullptr) fixed_ = place(compiled_.executable);
+  if (compiled_.executable != nullptr) {
+    fixed_ = place(compiled_.executable);
+  } else {
+    session_->open.add(*this);
+  }
+}
+
+FusedNode::~FusedNode() { session_->open.remove(*this); }
+
+template <class Action>
+auto FusedNode::with_room(Action&& action) {
+  for (;;) {
+    try {
+      return action();
+    } catch (const DeviceError& error) {
+      if (error.status() != FURIOSA_OUT_OF_DEVICE_MEMORY || !session_->open.give_up(*this)) throw;
+    }
+  }
+}
+
+bool FusedNode::give_up_program() {
+  return programs_.give_up([](const Placed& placed) { return placed.placement->takes_dram(); });
 }
 
 std::shared_ptr<const FusedNode::Placed> FusedNode::place(
@@ -81,9 +118,10 @@ void FusedNode::compute(ort::KernelContext* context) {
   }
   if (fixed_ != nullptr) {
     check_shapes(*fixed_, inputs.span());
-    run(*fixed_, inputs.span(), context);
+    with_room([&] { run(*fixed_, inputs.span(), context); });
   } else {
-    run(*find_program(inputs.span(), context), inputs.span(), context);
+    const std::shared_ptr<const Placed> placed = find_program(inputs.span(), context);
+    with_room([&] { run(*placed, inputs.span(), context); });  // it may be new in a forked child
   }
 }
 
@@ -135,20 +173,22 @@ std::shared_ptr<const FusedNode::Placed> FusedNode::find_program(
   return programs_.get(shapes.span(), [&] { return specialize(inputs, shapes.span(), context); });
 }
 
-std::shared_ptr<const FusedNode::Placed> FusedNode::specialize(
-    std::span<const Input> inputs, std::span<const int64_t> shapes,
-    const ort::KernelContext* context) const {
+std::shared_ptr<const FusedNode::Placed> FusedNode::specialize(std::span<const Input> inputs,
+                                                               std::span<const int64_t> shapes,
+                                                               const ort::KernelContext* context) {
   std::string description = "partition " + name_ + " for";
   for (size_t i = 0; i < inputs.size(); ++i) {
     description += " '" + inputs_[i].name + "' " + to_string(inputs[i].dims);
   }
   try {
     const profiling::SpanScope span(session_->profile.session(), "Compile");
-    std::shared_ptr<const Placed> placed = place(compiler::specialize(compiled_, shapes, [&] {
-      const Ort& ort = session_->ort;
-      ort.log(ort.get(ort::kKernelContextGetLogger, context), ort::Severity::kInfo,
-              "compiling " + description);
-    }));
+    const std::shared_ptr<const Executable> executable =
+        compiler::specialize(compiled_, shapes, [&] {
+          const Ort& ort = session_->ort;
+          ort.log(ort.get(ort::kKernelContextGetLogger, context), ort::Severity::kInfo,
+                  "compiling " + description);
+        });
+    std::shared_ptr<const Placed> placed = with_room([&] { return place(executable); });
     check_shapes(*placed, inputs);
     return placed;
   } catch (const DeviceError&) {

@@ -2,6 +2,7 @@
 #define FURIOSA_EP_PROVIDER_NATIVE_FUSED_NODE_H_
 
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,22 @@
 
 namespace furiosa {
 
+class FusedNode;
+
+// The partitions of a session whose shapes are open. Thread-safe.
+class OpenPartitions {
+ public:
+  void add(FusedNode& node);
+  void remove(FusedNode& node);
+  // Lets one of them, `first` before all others, give up a Program that does not run and takes
+  // DRAM; false where there is none.
+  bool give_up(FusedNode& first);
+
+ private:
+  std::mutex mutex_;
+  std::vector<FusedNode*> nodes_;
+};
+
 // What the parts of one session share; lives until the last of them is gone.
 struct Session {
   std::shared_ptr<const void> library;  // keeps what `ort` belongs to
@@ -23,6 +40,7 @@ struct Session {
   FuriosaSettings settings{};
   std::shared_ptr<Device> device;  // none without a compiler
   profiling::SessionProfile profile{};
+  OpenPartitions open{};
 };
 
 // One partition in ONNX Runtime's graph: runs its Program on the tensors of a kernel context.
@@ -36,8 +54,13 @@ class FusedNode final : public ort::NodeComputeInfo {
   // Throws Error if the Program does not fit the node's inputs and outputs.
   FusedNode(std::shared_ptr<Session> session, std::string name, std::vector<Value> inputs,
             std::vector<Value> outputs, CompiledPartition compiled);
+  ~FusedNode();
+  FusedNode(const FusedNode&) = delete;
+  FusedNode& operator=(const FusedNode&) = delete;
 
  private:
+  friend class OpenPartitions;
+
   // A Program with the places of its inputs and outputs among those of the node.
   struct Placed {
     std::shared_ptr<const Executable> executable;
@@ -50,13 +73,18 @@ class FusedNode final : public ort::NodeComputeInfo {
     std::span<const int64_t> dims;
   };
 
+  // What `action` gives, to which other Programs of the session make room in DRAM.
+  template <class Action>
+  auto with_room(Action&& action);
+  bool give_up_program();
+
   void compute(ort::KernelContext* context);
   void run(const Placed& placed, std::span<const Input> inputs, ort::KernelContext* context);
   std::shared_ptr<const Placed> find_program(std::span<const Input> inputs,
                                              const ort::KernelContext* context);
   std::shared_ptr<const Placed> specialize(std::span<const Input> inputs,
                                            std::span<const int64_t> shapes,
-                                           const ort::KernelContext* context) const;
+                                           const ort::KernelContext* context);
   std::shared_ptr<const Placed> place(std::shared_ptr<const Executable> executable) const;
   // Throws Error unless the inputs have the shapes that the Program was compiled for.
   void check_shapes(const Placed& placed, std::span<const Input> inputs) const;

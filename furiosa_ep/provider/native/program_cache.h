@@ -49,6 +49,23 @@ class ProgramCache {
     return future.get();
   }
 
+  // Forgets the least recently used value that `wanted` accepts and nobody else holds; false where
+  // there is none.
+  template <class Wanted>
+  bool give_up(Wanted&& wanted) {
+    Pointer last;  // goes when the lock is free again
+    const std::lock_guard lock(mutex_);
+    for (auto entry = entries_.end(); entry != entries_.begin();) {
+      --entry;
+      // Others get it under the lock alone, so that who is alone with it stays so.
+      if (entry->value.use_count() != 1 || !wanted(*entry->value)) continue;
+      last = std::move(entry->value);
+      entries_.erase(entry);
+      return true;
+    }
+    return false;
+  }
+
  private:
   struct Entry {
     std::vector<int64_t> shapes;
@@ -82,6 +99,7 @@ class ProgramCache {
       entries_.erase(entry);
     } else {
       entry->value = value;
+      entry->future = {};  // which holds the value, too
     }
   }
 
