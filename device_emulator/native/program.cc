@@ -6,102 +6,13 @@
 
 #include "device_emulator/native/checksum.h"
 #include "device_emulator/native/command.h"
+#include "device_emulator/native/program_format.h"
+#include "device_emulator/native/schedule_parser.h"
 
 namespace furiosa {
 namespace {
 
-constexpr char kMagic[8] = {'F', 'U', 'R', 'I', 'O', 'S', 'A', 'P'};
-constexpr uint32_t kVersion = 2;
-// Bounds that keep every later product of dims and sizes far from overflow.
-constexpr int64_t kMaxBytes = int64_t{1} << 40;
-constexpr int64_t kMaxElements = int64_t{1} << 48;
-constexpr uint64_t kMaxMoved = uint64_t{1} << 62;
-constexpr uint64_t kMaxCycles = uint64_t{1} << 53;  // a day at 100 GHz
-constexpr uint64_t kMaxClock = 100'000'000'000;
-constexpr uint32_t kMaxPes = 1024;
-
-// The records of the file, as furiosa_ep/program/program.py declares them.
-struct HeaderRecord {
-  char magic[8];
-  uint32_t version;
-  uint32_t reserved;
-  uint64_t checksum;
-  uint64_t size;
-  uint64_t arena_size;
-  uint32_t tensors;
-  uint32_t commands;
-  uint32_t words;
-  uint32_t operands;
-  uint32_t inputs;
-  uint32_t outputs;
-  uint64_t names_size;
-  uint64_t constants_size;
-  uint32_t events;
-  uint32_t pes;
-  uint64_t clock_hz;
-  uint64_t dram_bytes;
-  uint32_t target_offset;
-  uint32_t target_size;
-};
-static_assert(sizeof(HeaderRecord) == 112);
-constexpr size_t kCheckedFrom = offsetof(HeaderRecord, checksum) + sizeof(uint64_t);
-
-struct TensorRecord {
-  uint8_t dtype;
-  uint8_t storage;
-  uint8_t rank;
-  uint8_t reserved;
-  uint32_t index;
-  uint64_t offset;
-  int64_t dims[kMaxRank];
-  int64_t strides[kMaxRank];
-};
-static_assert(sizeof(TensorRecord) == 144);
-
-struct CommandEntry {
-  uint16_t opcode;
-  uint16_t operand_count;
-  uint32_t word_count;
-  uint32_t first_operand;
-  uint32_t first_word;
-  uint32_t name_offset;
-  uint32_t name_size;
-};
-static_assert(sizeof(CommandEntry) == 24);
-
-struct BindingRecord {
-  uint8_t dtype;
-  uint8_t rank;
-  uint8_t reserved[6];
-  int64_t dims[kMaxRank];
-  uint32_t name_offset;
-  uint32_t name_size;
-};
-static_assert(sizeof(BindingRecord) == 80);
-
-struct EventRecord {
-  uint32_t command;
-  uint8_t engine;
-  uint8_t reserved[3];
-  uint64_t start;
-  uint64_t end;
-  uint64_t bytes;
-};
-static_assert(sizeof(EventRecord) == 32);
-
-template <class... Parts>
-[[noreturn]] void fail(const Parts&... parts) {
-  std::string text = "invalid Program: ";
-  const auto append = [&text](const auto& part) {
-    if constexpr (std::is_arithmetic_v<std::remove_cvref_t<decltype(part)>>) {
-      text += std::to_string(part);
-    } else {
-      text += part;
-    }
-  };
-  (append(parts), ...);
-  throw Error(text);
-}
+using namespace format;
 
 // The product of the dims, or nothing where one is negative or the product exceeds kMaxElements.
 bool checked_elements(std::span<const int64_t> dims, int64_t* elements) {
@@ -119,71 +30,6 @@ bool checked_elements(std::span<const int64_t> dims, int64_t* elements) {
 }
 
 }  // namespace
-
-size_t element_size(DType dtype) {
-  switch (dtype) {
-    case DType::kU8:
-    case DType::kI8:
-    case DType::kBool:
-      return 1;
-    case DType::kI16:
-      return 2;
-    case DType::kF32:
-    case DType::kI32:
-      return 4;
-    case DType::kI64:
-      return 8;
-  }
-  return 0;
-}
-
-const char* dtype_name(DType dtype) {
-  switch (dtype) {
-    case DType::kF32:
-      return "f32";
-    case DType::kU8:
-      return "u8";
-    case DType::kI8:
-      return "i8";
-    case DType::kI16:
-      return "i16";
-    case DType::kI32:
-      return "i32";
-    case DType::kI64:
-      return "i64";
-    case DType::kBool:
-      return "bool";
-  }
-  return "unknown";
-}
-
-int64_t Tensor::elements() const {
-  int64_t product = 1;
-  for (const int64_t one : dims()) product *= one;
-  return product;
-}
-
-bool Tensor::contiguous() const {
-  int64_t expected = 1;
-  for (uint32_t i = rank; i-- > 0;) {
-    if (dim[i] == 0) return true;
-    if (dim[i] != 1 && stride[i] != expected) return false;
-    expected *= dim[i];
-  }
-  return true;
-}
-
-Tensor::Extent Tensor::extent() const {
-  if (elements() == 0) return {offset, offset};
-  const auto item = static_cast<int64_t>(element_size(dtype));
-  auto begin = static_cast<int64_t>(offset);
-  int64_t end = begin + item;
-  for (uint32_t i = 0; i < rank; ++i) {
-    const int64_t reach = (dim[i] - 1) * stride[i] * item;
-    (reach < 0 ? begin : end) += reach;
-  }
-  return {static_cast<size_t>(begin), static_cast<size_t>(end)};
-}
 
 // Reads the sections one after the other; every method throws Error for what it cannot trust.
 class ProgramParser {
@@ -208,7 +54,8 @@ class ProgramParser {
     for (size_t i = 0; i < bindings.size(); ++i) add_binding(bindings[i], i);
     for (const TensorRecord& one : tensors) add_tensor(one);
     for (const CommandEntry& one : commands) add_command(one);
-    read_schedule(events);
+    program_.schedule_ = parse_schedule(header_, name(header_.target_offset, header_.target_size),
+                                        events, program_.commands_.size());
     return std::move(program_);
   }
 
@@ -432,62 +279,9 @@ class ProgramParser {
     }
   }
 
-  void read_schedule(std::span<const EventRecord> records) {
-    Schedule& schedule = program_.schedule_;
-    schedule.target = name(header_.target_offset, header_.target_size);
-    schedule.clock_hz = header_.clock_hz;
-    schedule.pes = header_.pes;
-    schedule.dram_bytes = header_.dram_bytes;
-    if (schedule.clock_hz > kMaxClock || (schedule.clock_hz == 0 && !records.empty())) {
-      fail("the schedule has a clock of ", schedule.clock_hz, " Hz");
-    }
-    if (schedule.pes > kMaxPes || (schedule.pes == 0 && !records.empty())) {
-      fail("the schedule is of ", schedule.pes, " processing elements");
-    }
-    if (schedule.dram_bytes > uint64_t{kMaxBytes}) {
-      fail("the schedule takes ", schedule.dram_bytes, " bytes of DRAM");
-    }
-    schedule.events.reserve(records.size());
-    for (const EventRecord& record : records) add_event(record);
-  }
-
-  void add_event(const EventRecord& record) {
-    Schedule& schedule = program_.schedule_;
-    const size_t i = schedule.events.size();
-    if (record.command >= program_.commands_.size()) {
-      fail("event ", i, " is of command ", record.command, " of ", program_.commands_.size());
-    }
-    if (record.engine >= kEngines)
-      fail("event ", i, " has the unknown engine ", int{record.engine});
-    for (const uint8_t byte : record.reserved) {
-      if (byte != 0) fail("a reserved field of event ", i, " is not 0");
-    }
-    uint64_t& busy_until = busy_until_[record.engine];
-    if (record.end > kMaxCycles || record.start > record.end || record.start < busy_until ||
-        (i > 0 && record.start < schedule.events.back().start)) {
-      fail("event ", i, " from cycle ", record.start, " to ", record.end,
-           " is before another one or too late");
-    }
-    uint64_t& bytes = schedule.bytes[record.engine];
-    if (record.bytes > uint64_t{kMaxBytes} || (bytes += record.bytes) > kMaxMoved) {
-      fail("event ", i, " moves ", record.bytes, " bytes");
-    }
-    busy_until = record.end;
-    schedule.busy[record.engine] += record.end - record.start;
-    const ScheduleEvent event{record.command, static_cast<Engine>(record.engine), record.start,
-                              record.end, record.bytes};
-    if (event.engine == Engine::kCompute || event.engine == Engine::kDma) {
-      npu_start_ = std::min(npu_start_, event.start);
-      schedule.cycles = std::max(schedule.cycles, event.end - npu_start_);
-    }
-    schedule.events.push_back(event);
-  }
-
   std::span<const std::byte> bytes_;
   bool apart_ = false;  // whether the constants are not among the bytes
   size_t position_ = 0;
-  std::array<uint64_t, kEngines> busy_until_{};  // by the events so far
-  uint64_t npu_start_ = ~uint64_t{0};
   HeaderRecord header_{};
   Program program_;
 };
