@@ -41,12 +41,24 @@ def made_up(scheme: Scheme) -> MadeUp:
         weights,
         by_address=True,
     )
-    unknown = [one for one in model.graph.initializer if is_shape_alone(one)]
-    floats = {one.name: np.ascontiguousarray(elements_of(one)) for one in unknown}
-    for tensor in unknown:
-        tensor.CopyFrom(reference_to(floats[tensor.name], tensor.name))
+    floats = _refer_to_floats(model)
     infer_shapes(model)
-    return MadeUp(model, (noise, *floats.values()))
+    return MadeUp(model, (noise, *floats))
+
+
+def _refer_to_floats(model: onnx.ModelProto) -> tuple[npt.NDArray[np.generic], ...]:
+    """Give elements to initializers of which only the shape is known; all have the same ones."""
+    unknown = [one for one in model.graph.initializer if is_shape_alone(one)]
+    longest: dict[int, onnx.TensorProto] = {}
+    for one in sorted(unknown, key=lambda tensor: math.prod(tensor.dims)):
+        longest[one.data_type] = one
+    floats = {
+        dtype: np.ascontiguousarray(elements_of(one)).reshape(-1) for dtype, one in longest.items()
+    }
+    for one in unknown:
+        own = floats[one.data_type][: math.prod(one.dims)].reshape(one.dims)
+        one.CopyFrom(reference_to(own, one.name))
+    return tuple(floats.values())
 
 
 def _weights(

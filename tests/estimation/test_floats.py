@@ -152,3 +152,21 @@ def test_layers_of_one_shape_have_weights_of_their_own() -> None:
     weight = np.zeros((32, 32, 3, 3), np.float32)
     graph.initializer.extend(onnx.numpy_helper.from_array(weight, n) for n in ("w3", "w4"))
     assert len(made(model).constants) - len(made(network()).constants) >= 2 * weight.size
+
+
+def test_weights_that_stay_on_the_host_share_memory() -> None:
+    model = network()
+    graph = model.graph
+    for at in range(3):
+        weight = np.zeros((10, 1000), np.float32)
+        graph.initializer.append(onnx.numpy_helper.from_array(weight, f"host{at}"))
+        graph.node.append(
+            onnx.helper.make_node("Einsum", ["y", f"host{at}"], [f"z{at}"], equation="ab,bc->ac")
+        )
+        graph.output.append(
+            onnx.helper.make_tensor_value_info(f"z{at}", TensorProto.FLOAT, [1, 1000])
+        )
+    trial, _ = quantized_whole(read_light(model), None, {})
+    _, floats = trial.model.memory
+    assert floats.size == 10_000
+    assert all(trial.graph.shape(f"z{at}") == (1, 1000) for at in range(3))
