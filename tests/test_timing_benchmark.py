@@ -18,11 +18,11 @@ from benchmarks.timing import fit, report
 from benchmarks.timing.estimates import Estimates
 from benchmarks.timing.figures import FIGURES, LATENCIES, MULTI_STREAM, YOLO, Figure, Measured
 from benchmarks.timing.fit import Quality, Row, fused_ratios
-from benchmarks.timing.networks import Networks, without_decoding
+from benchmarks.timing.networks import EXPORTED, Networks, without_decoding
 from furiosa_ep.device_emulator.timing import PARAMETERS, schedule_program
 from furiosa_ep.program import Engine
 
-LARGE = frozenset({"ssd_resnet34", "yolov7", "yolov5l"})
+LARGE = frozenset({"ssd_resnet34", "yolov7", "yolov5l", "yolox_l"})
 """Slow to build; `python -m benchmarks.timing` has them."""
 
 
@@ -91,6 +91,25 @@ def test_each_family_is_predicted_by_the_others() -> None:
     assert {row.figure for row in rows} == set(FIGURES)
     assert Quality.of(rows).mean == pytest.approx(0.1)
     assert Quality.of(rows).rank == 1.0
+
+
+def test_the_documents_have_the_figures(networks: Networks, found: list[Row]) -> None:
+    """Of networks that are built here; `python -m benchmarks.timing --write` writes all."""
+    built = [row for row in found if row.figure.network not in EXPORTED]
+    assert len(built) >= 9
+    fresh = report.table(built, built, []).split("\n\n")[0].splitlines()
+    assert set(fresh) <= set(command.DOCUMENT.read_text().splitlines())
+    latencies = [
+        figure
+        for figure in LATENCIES
+        if figure.network in networks and figure.network not in {*EXPORTED, *LARGE}
+    ]
+    assert len(latencies) >= 8
+    rows = (
+        Estimates(networks).latency_rows(latencies, decoding=decoding) for decoding in (True, False)
+    )
+    fresh = report.latency_table(*rows).split("\n\n")[0].splitlines()
+    assert set(fresh) <= set(command.HOST_DOCUMENT.read_text().splitlines())
 
 
 def test_estimates_are_near_the_figures(networks: Networks, found: list[Row]) -> None:

@@ -11,9 +11,10 @@ from benchmarks.timing.networks import EXPORTED, Networks
 from benchmarks.timing.report import latency_table, table, write_plot, write_table
 from furiosa_ep.device_emulator.timing import PARAMETERS, Parameters
 
-DOCUMENT = Path("docs/timing_model.md")
-HOST_DOCUMENT = Path("docs/estimate.md")
-PLOT = Path("docs/timing_model.svg")
+DOCUMENTS = Path(__file__).parents[2] / "docs"
+DOCUMENT = DOCUMENTS / "timing_model.md"
+HOST_DOCUMENT = DOCUMENTS / "estimate.md"
+PLOT = DOCUMENTS / "timing_model.svg"
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument(
         "--write",
         action="store_true",
-        help=f"write the tables into {DOCUMENT} and {HOST_DOCUMENT}, and {PLOT}",
+        help=f"write the tables into {DOCUMENT.name} and {HOST_DOCUMENT.name}, and {PLOT.name}",
     )
     options = parser.parse_args()
     networks = Networks(options.exports, decoding=options.decoding)
