@@ -118,6 +118,60 @@ def test_the_wheel_zooms_and_dragging_moves(found: Estimate, tmp_path: Path) -> 
 
 
 @needs_browser
+def test_where_little_is_used_the_view_ends_above_it(found: Estimate, tmp_path: Path) -> None:
+    (run,) = found.runs
+    little = (Allocation("x", Use.ACTIVATION, 1000, 4000, 1000, 5000),)
+    one = Run(run.program, run.schedule._replace(allocations=little))
+    script = """say("first", plot.dataset.view);
+      document.querySelector("[data-zoom=all]").click(); say("all", plot.dataset.view);"""
+    page = dataclasses.replace(found, runs=(one,)).memory_report("m")
+    said = after(page, POINT + script, tmp_path)
+    assert said["first"] == "1000 9000 0 8192"
+    assert said["all"] == f"0 20000 0 {16 * MIB}"
+
+
+@needs_browser
+def test_all_can_be_done_with_keys(found: Estimate, tmp_path: Path) -> None:
+    script = """const key = (name, more) => !plot.dispatchEvent(
+        new KeyboardEvent("keydown", {key: name, cancelable: true, ...more}));
+      say("first", key("n") && tip.textContent); key("n"); say("second", tip.textContent);
+      key("p"); say("back", tip.textContent === document.body.dataset.first);
+      for (let i = 0; i < 9; i++) key("n"); say("last", tip.textContent);
+      key("PageUp"); say("near", plot.dataset.view); say("hidden", tip.hidden);
+      say("browser", key("a", {ctrlKey: true}) || key("x"));
+      key("A"); say("all", plot.dataset.view); key("0"); say("npu", plot.dataset.view);
+      key("ArrowRight"); say("right", plot.dataset.view);"""
+    said = after(found.memory_report("m"), POINT + script, tmp_path)
+    assert "DMA\ncycles [1,000, 2,000), 0.50 µs\n4,096 bytes" in said["first"]
+    assert "activation\ncycles [1,000, 5,000)" in said["second"]
+    assert said["back"] == "true"
+    assert "host\ncycles [9,000, 20,000), 5.50 µs" in said["last"]
+    start, end, low, high = map(int, said["near"].split())
+    assert (start, end - start) == (9000, 8000)
+    assert (low, high) == (4 * MIB, 12 * MIB)
+    assert (said["hidden"], said["browser"]) == ("true", "false")
+    assert said["all"] == f"0 20000 0 {16 * MIB}"
+    assert said["npu"] == f"1000 9000 0 {16 * MIB}"
+    assert said["right"] == f"2000 10000 0 {16 * MIB}"
+
+
+@needs_browser
+def test_the_page_scrolls_where_there_is_nothing_to_zoom(found: Estimate, tmp_path: Path) -> None:
+    script = """say("zooms", at("wheel", middle, 50, {deltaY: 4000}));
+      document.querySelector("[data-zoom=all]").click();
+      say("scrolls", at("wheel", middle, 50, {deltaY: 400}));
+      say("nears", at("wheel", middle, 50, {deltaY: -400}));"""
+    said = after(found.memory_report("m"), POINT + script, tmp_path)
+    assert (said["zooms"], said["scrolls"], said["nears"]) == ("false", "true", "false")
+
+
+def test_plots_of_several_programs_are_lower(found: Estimate) -> None:
+    several = dataclasses.replace(found, runs=found.runs * 2)
+    assert '<div class="several">' in several.memory_report("m")
+    assert '<div class="several">' not in found.memory_report("m")
+
+
+@needs_browser
 def test_an_error_in_a_script_is_seen(found: Estimate, tmp_path: Path) -> None:
     page = found.memory_report("m").replace("</body>", "<script>missing()</script></body>")
     _, said = shown(page, tmp_path)

@@ -3,8 +3,9 @@
   const plots = JSON.parse(document.getElementById("data").textContent);
   const tip = document.getElementById("tip");
   const LANE = 18, GAP = 4, LEFT = 58, RIGHT = 8, TOP = 8, AXIS = 26;
-  const MIB = 1 << 20;
+  const MIB = 1 << 20, TWO_DIGITS = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
   const names = { 0: "compute", 1: "dma", 2: "io", 3: "host" };
+  const said = { 0: "compute", 1: "DMA", 2: "I/O", 3: "host" };
 
   const number = (value) => Math.round(value).toLocaleString("en-US");
   const hex = (value) => "0x" + value.toString(16).toUpperCase();
@@ -20,6 +21,9 @@
       this.end = Math.max(1, ...ends);
       const tops = data.allocations.map((a) => a[2] + a[3]);
       this.top = Math.max(data.sram, ...tops);
+      const used = 2 ** Math.ceil(Math.log2(Math.max(4096, ...tops)));
+      this.used = Math.min(used, this.top); // where what is used is little, it is seen nevertheless
+      this.order = [...data.events, ...data.allocations].sort((a, b) => this.time(a)[0] - this.time(b)[0]);
       this.lanes = new Map(data.engines.map(([engine], index) => [engine, index]));
       this.reset();
       canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
@@ -41,8 +45,12 @@
       const npu = what === "all" ? [] : this.data.events.filter((e) => e[1] < 2);
       const start = npu.length ? Math.min(...npu.map((e) => e[2])) : 0;
       const end = npu.length ? Math.max(...npu.map((e) => e[3])) : this.end;
-      this.view = { start, end, low: 0, high: this.top };
+      this.view = { start, end, low: 0, high: what === "all" ? this.top : this.used };
       this.keep();
+    }
+
+    time(item) {
+      return item.length === 6 ? [item[4], item[5]] : [item[2], item[3]];
     }
 
     get box() {
@@ -97,12 +105,12 @@
     }
 
     wheel(event) {
-      event.preventDefault();
       const { left, right, top, bottom } = this.box;
       const delta = event.deltaY || event.deltaX; // Shift turns the wheel sideways
-      const factor = Math.exp(Math.max(-1, Math.min(1, delta / 400)));
+      const factor = Math.exp(Math.max(-1, Math.min(1, delta / 400))), before = this.canvas.dataset.view;
       if (event.shiftKey) this.zoom(factor, (bottom - event.offsetY) / (bottom - top), true);
       else this.zoom(factor, (event.offsetX - left) / (right - left));
+      if (factor < 1 || this.canvas.dataset.view !== before) event.preventDefault(); // else the page scrolls
       this.hover(event);
     }
 
@@ -140,12 +148,32 @@
       const acts = {
         "+": () => this.zoom(0.5, 0.5), "=": () => this.zoom(0.5, 0.5), "-": () => this.zoom(2, 0.5),
         "0": () => this.reset(), a: () => this.reset("all"),
+        n: () => this.step(1), p: () => this.step(-1),
+        PageUp: () => this.zoom(0.5, 0.5, true), PageDown: () => this.zoom(2, 0.5, true),
         ArrowLeft: () => this.pan(across, 0), ArrowRight: () => this.pan(-across, 0),
         ArrowUp: () => this.pan(0, up), ArrowDown: () => this.pan(0, -up),
       };
-      if (!acts[event.key]) return;
+      const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+      if (!acts[key] || event.ctrlKey || event.metaKey || event.altKey) return; // those are the browser's
       event.preventDefault();
-      acts[event.key]();
+      if (key !== "n" && key !== "p") this.show(null);
+      acts[key]();
+    }
+
+    step(by) {
+      const known = this.order.indexOf(this.hovered), last = this.order.length - 1;
+      const at = known < 0 ? this.order.findIndex((one) => this.time(one)[1] > this.view.start) : known + by;
+      const item = this.order[Math.min(Math.max(at, 0), last)];
+      if (!item) return;
+      const [from, to] = this.time(item), { start, end } = this.view;
+      if (to <= start || from >= end) this.view = { ...this.view, start: from, end: from + end - start };
+      this.keep();
+      const bounds = this.canvas.getBoundingClientRect(), { left, right, top, bottom } = this.box;
+      const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
+      const x = (clamp(this.x(from), left, right) + clamp(this.x(to), left, right)) / 2;
+      const y = item.length === 6 ? clamp(this.y(item[2] + item[3] / 2), top, bottom)
+        : this.laneTop(item[1]) + LANE / 2;
+      this.show(item, bounds.left + x, bounds.top + y);
     }
 
     found(px, py) {
@@ -173,7 +201,11 @@
     }
 
     hover(event) {
-      const item = event && this.found(event.offsetX, event.offsetY);
+      if (event) this.show(this.found(event.offsetX, event.offsetY), event.clientX, event.clientY);
+      else this.show(null);
+    }
+
+    show(item, pointX, pointY) {
       if (item !== this.hovered) {
         this.hovered = item;
         this.draw();
@@ -182,8 +214,8 @@
       if (!item) return;
       tip.replaceChildren(...this.text(item));
       const { width, height } = tip.getBoundingClientRect();
-      const x = event.clientX + 16 + width > innerWidth ? event.clientX - width - 16 : event.clientX + 16;
-      const y = Math.min(event.clientY + 16, innerHeight - height - 8);
+      const x = pointX + 16 + width > innerWidth ? pointX - width - 16 : pointX + 16;
+      const y = Math.min(pointY + 16, innerHeight - height - 8);
       tip.style.left = `${Math.max(8, x)}px`;
       tip.style.top = `${Math.max(8, y)}px`;
     }
@@ -191,13 +223,13 @@
     text(item) {
       const title = document.createElement("b");
       title.textContent = this.data.names[item[0]];
-      const us = (cycles) => ((cycles / this.data.clock) * 1e6).toFixed(2);
+      const us = (cycles) => ((cycles / this.data.clock) * 1e6).toLocaleString("en-US", TWO_DIGITS);
       const span = (start, end) =>
         `cycles [${number(start)}, ${number(end)}), ${us(end - start)} µs\n`;
       const lines = item.length === 6
         ? `${this.data.uses[item[1]]}\n${span(item[4], item[5])}` +
           `addresses [${hex(item[2])}, ${hex(item[2] + item[3])}), ${number(item[3])} bytes`
-        : `${names[item[1]]}\n${span(item[2], item[3])}` + (item[4] ? `${number(item[4])} bytes` : "");
+        : `${said[item[1]]}\n${span(item[2], item[3])}` + (item[4] ? `${number(item[4])} bytes` : "");
       return [title, lines.trim()];
     }
 
@@ -238,9 +270,11 @@
       context.textAlign = "center";
       for (let at = Math.ceil(start / run) * run; at <= end; at += run) {
         line(this.x(at), top, this.x(at), bottom + 4);
-        context.fillText(number(at), Math.min(Math.max(this.x(at), left + 20), right - 20), bottom + 13);
+        const half = context.measureText(number(at)).width / 2;
+        context.fillText(number(at), Math.min(Math.max(this.x(at), left + half), right - half), bottom + 13);
       }
       context.textAlign = "right";
+      context.fillText("cycles", left - 6, bottom + 13);
       for (const [engine, name] of this.data.engines)
         context.fillText(name, left - 6, this.laneTop(engine) + LANE / 2);
       context.strokeStyle = color("soft");
@@ -259,7 +293,8 @@
         act();
         context.restore();
       };
-      const card = color("card"), ink = color("ink");
+      const card = color("card"), ink = color("ink"), dark = color("label");
+      const lanes = Object.fromEntries(Object.entries(names).map(([engine, name]) => [engine, color(name)]));
       context.textAlign = "left";
       const block = (item, fill, x0, y0, x1, y1) => {
         const width = Math.max(x1 - x0, 1), tall = Math.max(y1 - y0, 1);
@@ -271,7 +306,7 @@
           context.strokeStyle = item === this.hovered ? ink : card;
           context.strokeRect(x0 + 0.5, y0 + 0.5, width - 1, tall - 1);
         }
-        if (width > 70 && tall > 14) this.label(context, item, x0, y0, width, tall, card);
+        if (width > 70 && tall > 14) this.label(context, item, x0, y0, width, tall, dark);
       };
       clip(top, bottom, () => {
         const fills = this.data.uses.map(color);
@@ -286,7 +321,7 @@
           const [, engine, from, to] = item;
           if (to < start || from > end) continue;
           const lane = this.laneTop(engine);
-          block(item, color(names[engine]), this.x(from), lane, this.x(to), lane + LANE);
+          block(item, lanes[engine], this.x(from), lane, this.x(to), lane + LANE);
         }
       });
     }

@@ -20,6 +20,11 @@ ENGINES = {
 }
 
 
+_HOW = """Wheel or pinch: zoom time; with Shift: addresses. Drag: move. Double click: the time of
+the NPU. Hover or tap: what it is. Keys: + and − zoom time, Page Up and Page Down addresses; arrows
+move; N and P tell of the next and the previous item; 0 shows the time of the NPU, A all."""
+
+
 def page_of(estimate: Estimate, title: str) -> str:
     """The page; whatever it shows of the model is escaped."""
     data = json.dumps([_plot(run) for run in estimate.runs], separators=(",", ":"))
@@ -31,7 +36,10 @@ def page_of(estimate: Estimate, title: str) -> str:
         f"""<section class="tiles" aria-label="Figures">
 {"".join(_tiles(estimate))}
 </section>
+<p class="hint">{_HOW}</p>
+<div class="{"several" if len(estimate.runs) > 1 else "one"}">
 {"".join(_section(number, run) for number, run in enumerate(estimate.runs))}
+</div>
 <div id="tip" role="status" hidden></div>
 <script type="application/json" id="data">{data}</script>""",
         styles=resource(__package__, "page.css"),
@@ -41,8 +49,8 @@ def page_of(estimate: Estimate, title: str) -> str:
 
 def _about(estimate: Estimate) -> str:
     return (
-        f"What lies where in the SRAM of {escape(estimate.target)} while one inference of "
-        f"{estimate.batch} runs, as the timing model has it."
+        f"What lies where in the SRAM of {escape(estimate.target)} during one inference (batch "
+        f"{estimate.batch}), as the timing model has it."
     )
 
 
@@ -56,7 +64,7 @@ def _tiles(estimate: Estimate) -> Iterator[str]:
     moved = sum(e.bytes for one in schedules for e in one.events if e.engine is Engine.DMA)
     yield _tile("DMA", f"{loading / total:.1%}" if total else "–", f"{size(moved)} moved")
     memory = estimate.memory
-    peak = f"of {size(memory.sram_limit)} at most in use"
+    peak = f"at most in use, of {size(memory.sram_limit)}"
     yield _tile("SRAM", _figure(memory.sram_peak), peak)
     yield _tile("DRAM", _figure(memory.dram), f"of {size(memory.dram_limit)}")
     yield _tile("NPU", f"{estimate.npu_latency_ms:.3f} <small>ms</small>", f"{total:,} cycles")
@@ -88,8 +96,6 @@ def _section(number: int, run: Run) -> str:
 <p class="legend"><span class="activation">activation</span><span class="weight">weight</span>
 <span class="compute">compute</span><span class="dma">DMA</span><span class="io">I/O</span>
 <span class="host">host</span></p>
-<p class="hint">Wheel or pinch: zoom time; with Shift: addresses. Drag: move. Double click: the
-time of the NPU. Hover or tap: what it is.</p>
 </section>
 """
 
