@@ -22,6 +22,7 @@ RUNNABLE = (
     "README.md",
     "docs/cli.md",
     "docs/quantization.md",
+    "docs/devices.md",
     "docs/estimate.md",
     "docs/profiling.md",
 )

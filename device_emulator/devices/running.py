@@ -62,6 +62,7 @@ class OpenDevice:
             timeout: seconds after which a run ends on a device that hangs. Nothing else is timed.
 
         Raises:
+            TypeError: where the program is none.
             ValueError: where number, dtype or shape of the inputs is another, or the timeout is
                 not above 0.
             DeviceError: where the device fails; see docs/devices.md.
@@ -69,6 +70,11 @@ class OpenDevice:
         if not timeout > 0:
             raise ValueError(f"timeout={timeout}: expected a number of seconds above 0")
         executable = Executable(program) if isinstance(program, bytes) else program
+        if not isinstance(executable, Executable):
+            raise TypeError(
+                f"program is {type(program).__name__}: expected an Executable, or the bytes of a "
+                "Program (docs/devices.md#python)"
+            )
         arrays, outputs = executable.buffers(inputs)
         placement = self._placement(executable)
         check(

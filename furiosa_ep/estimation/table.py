@@ -99,7 +99,7 @@ def _layers(one: Estimate, most: int | None) -> Iterable[str]:
 
 
 def _shortened(name: str, width: int) -> str:
-    return name if len(name) <= width else f"...{name[3 - width :]}"
+    return name if len(name) <= width else f"...{name[3 - width :].lstrip('.')}"
 
 
 def _count(number: float) -> str:

@@ -76,6 +76,8 @@ def test_runs_give_what_the_program_gives(host: str) -> None:
         check(asyncio.run(device.run(program, [X])))
         with pytest.raises(ValueError, match="2 inputs: expected 1"):
             device.run_sync(program, [X, X])
+        with pytest.raises(TypeError, match="program is str: expected an Executable"):
+            device.run_sync("model.onnx", [X])  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="timeout=0"):
             device.run_sync(program, [X], timeout=0)
     with pytest.raises(devices.DeviceError, match="closed"):

@@ -178,6 +178,12 @@ def test_the_table_shows_the_longest_layers_or_all_in_order(found: Estimate) -> 
     assert "bound by" not in found.table(layers=0)
 
 
+def test_the_table_shows_the_end_of_long_names(found: Estimate) -> None:
+    layer = dataclasses.replace(found.layers[0], name=f"{'a' * 20}.{'b' * 40}")
+    shown = dataclasses.replace(found, layers=(layer,)).table(layers=None)
+    assert shown.splitlines()[-1].startswith(f"...{'b' * 40}  ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
