@@ -13,6 +13,7 @@ from PIL import Image
 
 from furiosa_ep.cli.main import main
 from furiosa_ep.cli.selftest import tiny_model
+from furiosa_ep.furiosactl import main as furiosactl
 from furiosa_ep.partitioner import plugins
 from furiosa_ep.quantization import quantize_model
 
@@ -127,6 +128,11 @@ def test_commands_work(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if line.startswith("furiosa run"):  # replaces the process
         monkeypatch.setattr("os.execve", lambda *_: None)
     assert main(shlex.split(line)[1:]) in (0, None)
+
+
+@pytest.mark.parametrize("line", sorted({x for x in shell_lines() if x.startswith("furiosactl ")}))
+def test_commands_that_look_at_devices_work(line: str, host: str) -> None:
+    assert furiosactl.main(shlex.split(line)[1:]) == 0
 
 
 @pytest.mark.usefixtures("folder")
