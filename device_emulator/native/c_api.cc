@@ -4,7 +4,7 @@
 #include "device_emulator/native/checksum.h"
 #include "device_emulator/native/executor.h"
 #include "device_emulator/native/kernel_registry.h"
-#include "device_emulator/native/profiling/trace_file.h"
+#include "device_emulator/native/profiling/session_profile.h"
 #include "device_emulator/native/spinning_pool.h"
 #include "furiosa_ep/include/furiosa_ep.h"
 #include "kernels/native/isa.h"

@@ -14,7 +14,8 @@
 
 #include "device_emulator/native/executor.h"
 #include "device_emulator/native/kernel_registry.h"
-#include "device_emulator/native/profiling/trace_file.h"
+#include "device_emulator/native/profiling/recording.h"
+#include "device_emulator/native/profiling/session_profile.h"
 #include "tests/native/samples.h"
 
 namespace furiosa::test {

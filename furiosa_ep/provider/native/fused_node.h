@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "device_emulator/native/profiling/trace_file.h"
+#include "device_emulator/native/profiling/session_profile.h"
 #include "furiosa_ep/provider/native/compiler.h"
 #include "furiosa_ep/provider/native/ort.h"
 #include "furiosa_ep/provider/native/program_cache.h"
