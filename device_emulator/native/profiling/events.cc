@@ -24,6 +24,17 @@ bool includes(Resource wanted, Resource one) {
   return (static_cast<unsigned>(wanted) & static_cast<unsigned>(one)) != 0;
 }
 
+// What all events of the device have in common.
+Event device_event(const Run& run) {
+  Event event;
+  event.run = &run;
+  event.engine = Engine::kCompute;
+  event.trace_id = static_cast<int64_t>(run.id);
+  event.pe_index = run.card * kPesPerCard + run.pe;
+  event.execution_index = 0;
+  return event;
+}
+
 }  // namespace
 
 std::string Event::track_name() const {
@@ -87,42 +98,40 @@ void Timeline::host(const Run& run, const Use& use) {
   }
 }
 
+void Timeline::execution(const Run& run, int64_t start, const Use& use) {
+  const Outline::Extent& npu = run.outline->npu;
+  Event event = device_event(run);
+  event.npu = true;
+  event.name = "Execution";
+  event.track = track_of(run, event.engine);
+  event.start = start + npu.start;
+  event.duration = run.at_clock(npu.end) - npu.start;
+  event.span_id = static_cast<int64_t>(run.first_span) + 1;
+  event.parent_span_id = static_cast<int64_t>(run.first_span);
+  event.partition = run.partition;
+  if (run.clock_permille != kFullClockPermille) event.clock_permille = run.clock_permille;
+  use(event);
+}
+
 void Timeline::device(const Run& run, int64_t start, Resource wanted, const Use& use) {
   const Outline& outline = *run.outline;
   const auto span = static_cast<int64_t>(run.first_span);
-  Event event;
-  event.npu = true;
-  event.run = &run;
-  event.trace_id = static_cast<int64_t>(run.id);
-  event.pe_index = run.card * kPesPerCard + run.pe;
-  event.execution_index = 0;
-  if (outline.npu.end > 0 && includes(wanted, Resource::kNpu)) {
-    event.name = "Execution";
-    event.engine = Engine::kCompute;
-    event.track = track_of(run, event.engine);
-    event.start = start + outline.npu.start;
-    event.duration = run.at_clock(outline.npu.end) - outline.npu.start;
-    event.span_id = span + 1;
-    event.parent_span_id = span;
-    event.partition = run.partition;
-    if (run.clock_permille != kFullClockPermille) event.clock_permille = run.clock_permille;
-    use(event);
-    event.partition = {};
-    event.clock_permille = Event::kNone;
-  }
+  Event event = device_event(run);
+  if (outline.npu.end > 0 && includes(wanted, Resource::kNpu)) execution(run, start, use);
   for (size_t i = 0; i < outline.device.size(); ++i) {
     const Outline::DeviceEvent& one = outline.device[i];
     const bool npu = one.engine != Engine::kHost;
     if (!includes(wanted, npu ? Resource::kNpu : Resource::kCpu)) continue;
-    const bool inside = one.engine == Engine::kCompute || one.engine == Engine::kDma;
+    const bool clocked = one.engine == Engine::kCompute || one.engine == Engine::kDma;
     event.name = one.label;
     event.npu = npu;
     event.engine = one.engine;
     event.track = track_of(run, one.engine);
     event.start = start + run.at_clock(one.start);
-    event.duration = inside ? run.at_clock(one.end) - run.at_clock(one.start) : one.end - one.start;
+    event.duration =
+        clocked ? run.at_clock(one.end) - run.at_clock(one.start) : one.end - one.start;
     event.span_id = span + 2 + static_cast<int64_t>(outline.commands.size() + i);
-    event.parent_span_id = inside ? span + 1 : span;
+    event.parent_span_id = clocked ? span + 1 : span;
     event.operators = outline.commands[one.command].name;
     event.operator_index = one.command;
     event.instruction_index = static_cast<int64_t>(i);

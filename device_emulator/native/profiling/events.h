@@ -74,6 +74,8 @@ class Timeline {
 
  private:
   static void host(const Run& run, const Use& use);
+  // What the device does with a run that it begins with at `start`.
+  static void execution(const Run& run, int64_t start, const Use& use);
   static void device(const Run& run, int64_t start, Resource wanted, const Use& use);
   int64_t place(const Run& run);
 

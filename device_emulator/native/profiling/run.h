@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "device_emulator/native/program.h"
+#include "device_emulator/native/profiling/outline.h"
 
 namespace furiosa::profiling {
 
@@ -29,39 +29,6 @@ struct Origin {
   uint32_t clock_permille = kFullClockPermille;
 };
 
-// What profiles say of a Program, which need not live as long.
-struct Outline {
-  struct Command {
-    std::string label;  // what it does, such as "MaxPool"
-    std::string name;   // the ONNX nodes that it came from
-  };
-  // What the modelled device does, in nanoseconds from the start of the run.
-  struct DeviceEvent {
-    std::string label;
-    uint32_t command;
-    Engine engine;
-    int64_t start;
-    int64_t end;
-    uint64_t bytes;
-  };
-
-  explicit Outline(const Program& program);
-  // How many events a run is in a profile.
-  size_t events() const { return commands.size() + device.size() + 2; }
-
-  std::string target;
-  uint32_t pes;
-  std::vector<Command> commands;
-  std::vector<DeviceEvent> device;
-  // From the first start to the last end of each engine's events.
-  struct Extent {
-    int64_t start = 0;
-    int64_t end = 0;
-  };
-  std::array<Extent, kEngines> extents{};
-  Extent npu;  // of compute and DMA together
-};
-
 // The thread that did something.
 struct Thread {
   static Thread current();
@@ -74,8 +41,8 @@ struct Thread {
 struct Run {
   // How many events it is in a profile.
   size_t events() const { return error.has_value() ? times.size() : outline->events(); }
-  // When the device is at what the schedule has at `time`, from the start of the run. Its clock
-  // drives computing and DMA alone.
+  // When the device is at what its schedule has at `time`, both from the start of the run. Its
+  // clock drives computing and DMA alone.
   int64_t at_clock(int64_t time) const;
 
   std::shared_ptr<const Outline> outline;
