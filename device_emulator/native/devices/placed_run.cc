@@ -8,8 +8,7 @@ namespace furiosa {
 
 void run_placed(const Executable& executable, Placement& placement,
                 std::chrono::duration<double> timeout, std::span<const void* const> inputs,
-                std::span<void* const> outputs, ThreadPool& pool, const Runner& runner) {
-  profiling::Origin origin{runner.session, runner.partition};
+                std::span<void* const> outputs, ThreadPool& pool, profiling::Origin origin) {
   const bool profiled = profiling::attached();
   const int64_t start = profiled ? profiling::now() : 0;
   std::optional<DeviceRun> run;

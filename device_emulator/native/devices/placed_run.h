@@ -9,17 +9,12 @@
 
 namespace furiosa {
 
-// Whose run it is, as profiles show it.
-struct Runner {
-  uint64_t session = 0;        // 0 where there is none
-  std::string_view partition;  // of the session's model
-};
-
 // Runs `executable` on the device that has it, as DeviceRun and Executable::run say. Profiles show
-// a run that the device fails, too.
+// the run as that of `origin`, where the device is not said yet, and one that the device fails,
+// too.
 void run_placed(const Executable& executable, Placement& placement,
                 std::chrono::duration<double> timeout, std::span<const void* const> inputs,
-                std::span<void* const> outputs, ThreadPool& pool, const Runner& runner = {});
+                std::span<void* const> outputs, ThreadPool& pool, profiling::Origin origin = {});
 
 }  // namespace furiosa
 
