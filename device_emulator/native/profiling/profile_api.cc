@@ -1,6 +1,9 @@
 // The part of the C API that is about profiles.
 
+#include <memory>
+#include <mutex>
 #include <optional>
+#include <string>
 
 #include "device_emulator/native/api.h"
 #include "device_emulator/native/profiling/recording.h"

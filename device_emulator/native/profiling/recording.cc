@@ -45,20 +45,21 @@ void Recording::add(std::shared_ptr<const Span> span) {
 
 void Recording::for_each(Resource wanted, const Timeline::Use& use) const {
   Timeline timeline;
-  snapshot().for_each(timeline, wanted, use);
+  snapshot().first.for_each(timeline, wanted, use);
 }
 
 std::string Recording::json(Resource wanted) const {
   TraceJson json;
+  Timeline timeline;
   std::string text = json.head();
-  for_each(wanted, [&](const Event& event) { json.append(event, text); });
-  const std::lock_guard lock(profiles_mutex());
-  return text + json.tail(budget_.dropped());
+  const auto [batch, dropped] = snapshot();
+  batch.for_each(timeline, wanted, [&](const Event& event) { json.append(event, text); });
+  return text + json.tail(dropped);
 }
 
-Batch Recording::snapshot() const {
+std::pair<Batch, Dropped> Recording::snapshot() const {
   const std::lock_guard lock(profiles_mutex());
-  return batch_;
+  return {batch_, budget_.dropped()};
 }
 
 }  // namespace furiosa::profiling

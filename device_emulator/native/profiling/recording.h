@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "device_emulator/native/profiling/events.h"
@@ -57,7 +58,7 @@ class Recording final : public Sink {
   std::string json(Resource wanted) const;
 
  private:
-  Batch snapshot() const;
+  std::pair<Batch, Dropped> snapshot() const;
 
   Batch batch_;
   Budget budget_;

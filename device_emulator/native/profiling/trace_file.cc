@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <utility>
 
 namespace furiosa::profiling {
 namespace {
@@ -133,17 +134,19 @@ void TraceFile::keep(std::shared_ptr<const Item> item) {
 
 void TraceFile::flush() noexcept {
   if (file_ < 0 || process_ != getpid()) return;
+  bool written = false;
   try {
     std::string text;
     std::exchange(pending_, {}).for_each(timeline_, Resource::kAll, [&](const Event& event) {
       json_->append(event, text);
     });
     const auto size = static_cast<off_t>(text.size());
-    if (!write(text + json_->tail(budget_.dropped()))) throw Error("the disk is full");
+    written = write(text + json_->tail(budget_.dropped()));
     end_ += size;
   } catch (const std::exception&) {
-    close(std::exchange(file_, -1));  // what is there stays, and runs go on
+    // No memory: as where the disk is full.
   }
+  if (!written) close(std::exchange(file_, -1));  // what is there stays, and runs go on
   flushed_ = now();
   interval_ = std::clamp(2 * interval_, kShortest, kLongest);
 }
