@@ -28,7 +28,7 @@ QUERIES = {
     "problems": """
         select name, value from stats where severity in ('error', 'data_loss') and value != 0""",
     "slices": """
-        select s.name, s.category, s.ts, s.dur, s.depth, t.tid, p.pid,
+        select s.name, s.category, s.ts, s.dur, t.tid, p.pid,
                extract_arg(s.arg_set_id, 'args.span_id') as span,
                extract_arg(around.arg_set_id, 'args.span_id') as around
         from slice s join thread_track k on s.track_id = k.id
