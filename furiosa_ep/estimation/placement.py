@@ -1,5 +1,6 @@
 """What of a model the NPU runs, as Programs, and what is left to the host."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -65,12 +66,8 @@ def place(
             partitions that cannot be compiled.
     """
     light = read_light(source)
-    quantized = any(
-        node.op_type in QDQ | QUANTIZED_OPS or node.op_type.startswith("QLinear")
-        for node in light.graph.node
-    )
     try:
-        if quantized:
+        if _is_quantized(light):
             return _place_quantized(source, light, batch, shapes, options)
         return _place_float(light, batch, shapes, options)
     except EstimateError:
@@ -82,6 +79,14 @@ def place(
         raise EstimateError(f"{error}{why}") from error
     except ValueError as error:  # elements that do not fit their shape, text that is none
         raise EstimateError(f"not a valid ONNX model: {error}") from error
+
+
+def _is_quantized(model: onnx.ModelProto) -> bool:
+    """Whether the graph or a local function has operators on 8-bit values."""
+    nodes = itertools.chain(model.graph.node, *(function.node for function in model.functions))
+    return any(
+        node.op_type in QDQ | QUANTIZED_OPS or node.op_type.startswith("QLinear") for node in nodes
+    )
 
 
 def _place_float(

@@ -90,6 +90,22 @@ def test_a_quantized_model_is_estimated_as_its_float_model(found: Estimate) -> N
     assert own.host_ms > found.host_ms  # its inputs are floats
 
 
+def test_a_model_may_be_quantized_within_its_functions(found: Estimate) -> None:
+    samples = [np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)]
+    model = quantize_model(network(), samples, "min-max")
+    constants = [one.name for one in model.graph.initializer]
+    function = helper.make_function(
+        "own", "Whole", ["x", *constants], ["y"], model.graph.node, model.opset_import
+    )
+    del model.graph.node[:]
+    model.graph.node.append(helper.make_node("Whole", ["x", *constants], ["y"], domain="own"))
+    model.functions.append(function)
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    own = estimate(model)
+    assert own.quantized
+    assert own.npu_latency_ms == found.npu_latency_ms
+
+
 def test_a_quantized_model_takes_a_batch() -> None:
     samples = [np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)]
     model = quantize_model(network(), samples, "min-max")
