@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from furiosa_ep.device_emulator.device_records import DeviceFileRecord
-from furiosa_ep.device_emulator.devices.errors import DeviceBusy, DeviceNotFound
+from furiosa_ep.device_emulator.devices.errors import DeviceBusy, DeviceNotFound, SpecError
 from furiosa_ep.device_emulator.devices.listing import (
     DeviceFile,
     PeStatus,
@@ -29,18 +29,21 @@ _RACES = 4
 """How often other devices are tried where others have taken the chosen ones just before."""
 
 
-def environment_spec() -> str | None:
-    """What the environment names: $FURIOSA_DEVICES, else $NPU_DEVNAME, which warns."""
+def environment_spec() -> tuple[str, str]:
+    """The variable that names devices, and what it says; ("", "") where none does.
+
+    It is $FURIOSA_DEVICES, else $NPU_DEVNAME, which warns.
+    """
     if spec := os.environ.get(SPEC_VARIABLE, "").strip():
-        return spec
+        return SPEC_VARIABLE, spec
     if spec := os.environ.get(OLD_VARIABLE, "").strip():
         warnings.warn(
             f"${OLD_VARIABLE} is deprecated: set ${SPEC_VARIABLE}={spec} instead",
             DeprecationWarning,
             stacklevel=3,
         )
-        return spec
-    return None
+        return OLD_VARIABLE, spec
+    return "", ""
 
 
 def find(spec: str | DeviceSpec | None = None) -> list[DeviceFile]:
@@ -79,7 +82,13 @@ def find(spec: str | DeviceSpec | None = None) -> list[DeviceFile]:
 
 
 def _parse(spec: str | None) -> DeviceSpec:
-    return DeviceSpec.parse(spec or environment_spec() or DEFAULT_SPEC)
+    if spec:
+        return DeviceSpec.parse(spec)
+    variable, spec = environment_spec()
+    try:
+        return DeviceSpec.parse(spec or DEFAULT_SPEC)
+    except SpecError as error:
+        raise SpecError(f"${variable}: {error}") from error
 
 
 def _names(file: DeviceFile) -> list[str]:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from furiosa_ep.device_emulator.devices.errors import SpecError
+from furiosa_ep.device_emulator.devices.errors import DeviceError, SpecError
 from furiosa_ep.device_emulator.devices.opening import environment_spec, open_device, open_shared
 from furiosa_ep.device_emulator.devices.running import OpenDevice
 from furiosa_ep.device_emulator.devices.spec import DeviceSpec
@@ -29,8 +29,9 @@ def hold_device(
     """
     chosen = [] if list(cards) == [0] else cards
     where, text = f"option 'device'={options.device!r}", options.device
-    if not text and not chosen and (text := environment_spec() or ""):
-        where = f"device {text!r} of the environment"
+    if by_environment := not text and not chosen:
+        variable, text = environment_spec()
+        where = f"${variable}={text}"
     if not text:
         return options, open_shared(_pes(options.target), chosen, options.device_wait)
     try:
@@ -46,7 +47,12 @@ def hold_device(
             f"option 'target'={options.target!r}: {where} has {pes} PEs that work together, the "
             f"target {_pes(options.target)}: leave out one of the two (docs/options.md#device)"
         )
-    return options, open_device(spec, options.device_wait)
+    try:
+        return options, open_device(spec, options.device_wait)
+    except DeviceError as error:
+        if not by_environment:
+            raise
+        raise type(error)(f"{error} ({where})") from error
 
 
 def _pes(target: str) -> int:

@@ -87,6 +87,11 @@ def test_the_argument_precedes_the_environment(
     monkeypatch.setenv("FURIOSA_DEVICES", "warboy*2")
     assert names(devices.find()) == ["npu0pe0", "npu0pe1"]
     assert names(devices.find("npu1")) == ["npu1"]
+    monkeypatch.setenv("FURIOSA_DEVICES", "npu0p")
+    with pytest.raises(
+        devices.SpecError, match=r"\$FURIOSA_DEVICES: device spec 'npu0p': expected"
+    ):
+        devices.find()
 
 
 def test_what_is_held_is_occupied_until_it_is_closed(host: str) -> None:

@@ -104,6 +104,29 @@ def test_a_wrong_device_is_named(
     assert holds() == {}
 
 
+@pytest.mark.parametrize("variable", ["FURIOSA_DEVICES", "NPU_DEVNAME"])
+@pytest.mark.filterwarnings("ignore:.NPU_DEVNAME is deprecated")
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("npu0pe7", r"DeviceNotFound: npu0pe7: there are npu0, .* \({}=npu0pe7\)"),
+        ("npu0p", "{}=npu0p: device spec 'npu0p': expected 'pe'"),
+        ("npu0pe0-1", r"option 'target'='warboy': {}=npu0pe0-1 has 2 PEs"),
+    ],
+)
+def test_a_variable_that_names_a_wrong_device_is_named(
+    variable: str,
+    spec: str,
+    message: str,
+    driver: Behaviour,
+    host: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(variable, spec)
+    with pytest.raises(Exception, match=message.format(rf"\${variable}")):
+        create(target="warboy")
+
+
 @pytest.mark.parametrize(
     ("options", "target", "held"),
     [
