@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from furiosa_ep.cli.commands import COMMANDS
+from furiosa_ep.cli.ending import exit_code
 from furiosa_ep.cli.parsers import add_parser
 from furiosa_ep.partitioner import environment
 from furiosa_ep.partitioner.descriptors import CliCommand, CommandError
@@ -20,12 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 is success, 1 a check or a plugin that failed, 2 a usage or input error; errors go to stderr.
     """
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        return _run(arguments)
-    except CommandError as error:
-        print(f"furiosa: {error}", file=sys.stderr)
-        return error.code
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return exit_code("furiosa", lambda: _run(given))
 
 
 def _run(arguments: list[str]) -> int:
@@ -91,7 +88,7 @@ def _failure_told(command: CliCommand, *, debug: bool) -> Iterator[None]:
     """Says which plugin has failed; what goes wrong in a built-in command is a defect of ours."""
     try:
         yield
-    except CommandError:
+    except (CommandError, BrokenPipeError):
         raise
     except Exception as error:
         if debug or command.owner in ("", environment.BUILT_IN):
