@@ -22,10 +22,12 @@ from tests import perfetto, traces
 TRACES = ("sessions", "python", "killed", "onnxruntime")
 OWN = TRACES[:3]
 KILLED = """
-import os
+import os, time
 from tests.test_perfetto import run, session
 one = session(profile={path!r})
-for _ in range(3): run(one)
+for _ in range(3):
+    time.sleep(0.01)  # after which what has run is written
+    run(one)
 os.kill(os.getpid(), 9)
 """
 
