@@ -1,9 +1,6 @@
 """Another process that runs a Program on devices when it is told to, for tests."""
 
-import subprocess
 import sys
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -20,6 +17,7 @@ from furiosa_ep.program import (
     Storage,
     Tensor,
 )
+from tests.device_emulator.child_process import ChildProcess
 
 CYCLES = 20_000_000
 """Of a run: 10 ms of the device's time,"""
@@ -48,44 +46,16 @@ def program(pes: int = 1) -> bytes:
     ).to_bytes(checksum)
 
 
-class WorkingProcess:
-    """Holds a device until the `with` block ends, or until it is killed."""
+class WorkingProcess(ChildProcess):
+    """Holds a device until it ends."""
 
     def __init__(self, spec: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, spec],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.pid = self._process.pid
-        assert self._answer() == "ready"
+        super().__init__("-m", __name__, spec)
+        assert self.answer() == "ready"
 
     def run(self, times: int) -> str:
         """Runs the Program, and gives "done", or the name of the error."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{times}\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.communicate()
+        return self.ask(str(times))
 
 
 def say(word: str) -> None:
