@@ -2,13 +2,15 @@
 
 import hashlib
 import os
+import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from furiosa_ep import __version__
-from furiosa_ep.device_emulator.devices.errors import ConfigurationError
+from furiosa_ep.device_emulator.devices.errors import ConfigurationError, shortened
 
 DEVICES_VARIABLE = "FURIOSA_EMULATED_DEVICES"
 MOST_CARDS = 32
@@ -21,6 +23,10 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     "ambient_celsius": (0, 55),
     "numa_node": (-1, 1023),
 }
+_PCI_ADDRESS = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-1][0-9a-fA-F]\.[0-7]")
+_LONGEST_TEXT = 64
+_MOST_BYTES = 1 << 20
+"""Of a configuration file."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +98,10 @@ def read_cards(value: str) -> tuple[Card, ...]:
     if not value:
         return (_card(0, {}, ""),)
     if value.isascii() and value.isdecimal():
-        if not 1 <= int(value[:9]) <= MOST_CARDS:
-            raise ConfigurationError(
-                f"${DEVICES_VARIABLE}={value}: expected a number from 1 to {MOST_CARDS}, or the "
-                "path of a TOML file (docs/devices.md#cards)"
-            )
-        return tuple(_card(index, {}, "") for index in range(int(value)))
+        digits = value.lstrip("0")
+        if not digits or len(digits) > len(str(MOST_CARDS)) or int(digits) > MOST_CARDS:
+            raise _unusable(value)
+        return tuple(_card(index, {}, "") for index in range(int(digits)))
     return _read_file(Path(value))
 
 
@@ -114,24 +118,43 @@ def _read_file(path: Path) -> tuple[Card, ...]:
     import tomllib
 
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise _unusable(path, "it is no regular file")
         with path.open("rb") as file:
-            found = tomllib.load(file)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"${DEVICES_VARIABLE}={path}: expected a number, or the path of a TOML file: {error}"
-        ) from error
+            text = file.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:
+            raise _unusable(path, f"it has more than {_MOST_BYTES} bytes")
+        found = tomllib.loads(text.decode())
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, ConfigurationError):
+            raise
+        raise _unusable(path, str(error)) from error
     tables = found.pop("device", None)
-    if found or not isinstance(tables, list) or not 1 <= len(tables) <= MOST_CARDS:
+    wrong = not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables)
+    if found or wrong or not 1 <= len(tables) <= MOST_CARDS:
         raise ConfigurationError(
             f"{path}: expected 1 to {MOST_CARDS} tables [[device]], and nothing else "
             "(docs/devices.md#cards)"
         )
     cards = tuple(_card(index, table, str(path)) for index, table in enumerate(tables))
     for key in ("serial", "pci_bdf"):
-        values = [getattr(card, key) for card in cards]
-        if len({*values}) < len(values):
-            raise ConfigurationError(f"{path}: two devices have the same {key}")
+        first: dict[str, int] = {}
+        for card in cards:
+            value = getattr(card, key)
+            other = first.setdefault(value, card.index)
+            if other != card.index:
+                raise ConfigurationError(
+                    f"{path}: devices {other} and {card.index} have the same {key}, {value!r}: "
+                    "give each its own"
+                )
     return cards
+
+
+def _unusable(value: object, reason: str = "") -> ConfigurationError:
+    return ConfigurationError(
+        f"${DEVICES_VARIABLE}={shortened(str(value))}: expected a number from 1 to {MOST_CARDS}, "
+        "or the path of a TOML file (docs/devices.md#cards)" + (f": {reason}" if reason else "")
+    )
 
 
 def _card(index: int, table: Mapping[str, Any], path: str) -> Card:
@@ -141,7 +164,7 @@ def _card(index: int, table: Mapping[str, Any], path: str) -> Card:
         "pci_bdf": f"0000:{index + 1:02x}:00.0",
     }
     for key, value in dict(table).items():
-        where = f"{path}: device {index}: {key} = {value!r}"
+        where = f"{path}: device {index}: {shortened(key)} = {shortened(repr(value))}"
         if key not in kinds:
             raise ConfigurationError(f"{where}: expected one of {', '.join(kinds)}")
         values[key] = _checked(key, value, kinds[key], where)
@@ -150,9 +173,14 @@ def _card(index: int, table: Mapping[str, Any], path: str) -> Card:
 
 def _checked(key: str, value: object, kind: type, where: str) -> object:
     if kind is str:
-        if isinstance(value, str) and value.isascii() and value.isprintable() and value.strip():
-            return value
-        raise ConfigurationError(f"{where}: expected a text of ASCII characters")
+        text = value if isinstance(value, str) and value.isascii() and value.isprintable() else ""
+        if not text.strip() or len(text) > _LONGEST_TEXT:
+            raise ConfigurationError(
+                f"{where}: expected a text of 1 to {_LONGEST_TEXT} ASCII characters"
+            )
+        if key == "pci_bdf" and not _PCI_ADDRESS.fullmatch(text):
+            raise ConfigurationError(f"{where}: expected a PCI address like 0000:01:00.0")
+        return text
     least, most = _LIMITS[key]
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not (whole or (kind is float and isinstance(value, float))) or not (

@@ -56,6 +56,14 @@ BY_STATUS: dict[int, type[DeviceError]] = {
 """By furiosa_status of furiosa_ep.h; others are DeviceError."""
 
 
+def shortened(text: str) -> str:
+    """As an error shows it: what somebody has given, of which a long one is cut."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+_SHOWN = 200
+
+
 def device_error(error: BaseException) -> DeviceError | None:
     """The device's answer inside an error of ONNX Runtime, or None where it holds none."""
     text = str(error)

@@ -14,6 +14,10 @@ HOST_VARIABLE = "FURIOSA_EMULATED_HOST"
 INJECT_VARIABLE = "FURIOSA_INJECT"
 
 _lock = threading.RLock()
+# A child finds it free, whatever other threads of its parent did.
+os.register_at_fork(
+    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+)
 _current: tuple[object, ...] = ()
 _cards: tuple[Card, ...] = ()
 

@@ -11,7 +11,7 @@ import enum
 import re
 from dataclasses import dataclass
 
-from furiosa_ep.device_emulator.devices.errors import SpecError
+from furiosa_ep.device_emulator.devices.errors import SpecError, shortened
 
 _MOST = 255
 
@@ -172,6 +172,6 @@ class _Parser:
         rest = self._text[self._at :]
         found = f"{rest[:12]!r}" if rest else "its end"
         return SpecError(
-            f"device spec {self._text!r}: expected {expected} at character {self._at + 1}, found "
-            f"{found} (docs/devices.md#names)"
+            f"device spec {shortened(self._text)!r}: expected {expected} at character "
+            f"{self._at + 1}, found {found} (docs/devices.md#names)"
         )

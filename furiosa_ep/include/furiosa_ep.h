@@ -244,7 +244,7 @@ typedef struct furiosa_pe {
   uint32_t health; /* 0 good, 1 hanging; has failed: 2 hung, 3 lost, 4 DMA error, 5 ECC error */
   uint32_t resets;
   uint32_t hold;     /* a furiosa_hold: this process's own */
-  int64_t holder;    /* the id of another process that holds it, or 0 */
+  int64_t holder;    /* the id of another process that holds it, or 0; -1: it has none here */
   uint32_t armed[6]; /* how many times each furiosa_fault will strike */
   uint64_t struck[6];
   furiosa_counters counters; /* of all processes there ever were */

@@ -88,6 +88,12 @@ def test_the_place_and_what_is_allowed_there(text: str, place: int, expected: st
     assert expected in str(error.value)
 
 
+def test_a_long_spec_is_not_shown_whole() -> None:
+    with pytest.raises(SpecError, match="at character 1,") as error:
+        DeviceSpec.parse("n" * 100_000)
+    assert len(str(error.value)) < 500
+
+
 @pytest.mark.parametrize(
     ("text", "pes"), [("npu0", 1), ("npu0pe0,warboy*2", 1), ("npu0pe0-1,warboy(2)*1", 2)]
 )

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <vector>
 
@@ -46,6 +47,16 @@ bool lies_in(const StateFile& files, const std::string& directory) {
          status.st_dev == files.device && status.st_ino == files.inode;
 }
 
+// Without slashes at its end; "" stays.
+std::string absolute_path(const std::string& path) {
+  if (path.empty()) return path;
+  std::error_code error;
+  std::string found = std::filesystem::absolute(path, error).string();
+  if (error) throw DeviceError(FURIOSA_INVALID, "no such path: " + path + ": " + error.message());
+  while (found.size() > 1 && found.back() == '/') found.pop_back();
+  return found;
+}
+
 std::string mib(uint64_t bytes) {
   std::string text = std::to_string(static_cast<double>(bytes) / (1 << 20));
   return text.substr(0, text.find('.') + 2) + " MiB";
@@ -62,7 +73,8 @@ std::string pe_name(uint32_t pe) {
   return device_file_name(pe / kPesPerCard, pe % kPesPerCard, pe % kPesPerCard);
 }
 
-Host& Host::at(const std::string& directory) {
+Host& Host::at(const std::string& given) {
+  const std::string directory = absolute_path(given);
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
   const auto known = all.names.find(directory);
@@ -70,7 +82,10 @@ Host& Host::at(const std::string& directory) {
       (directory.empty() || lies_in(known->second->files_, directory))) {
     return *known->second;
   }
-  if (all.hosts.empty()) pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  // Once, also where the next line throws: the handlers lock.
+  static const int registered =
+      pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  if (registered != 0) throw DeviceError(FURIOSA_INTERNAL, "no memory to notice forks");
   StateFile files = directory.empty() ? StateFile::open_default() : StateFile::open(directory);
   const auto same = std::ranges::find_if(all.hosts, [&](const Host* host) {
     return files.inode != 0 && host->files_.inode == files.inode &&
@@ -218,6 +233,10 @@ int64_t Host::own_slot() const {
 
 std::string Host::occupant(uint32_t pe, Hold wanted) const {
   const pid_t pid = holder(pe, wanted);
+  if (pid == RecordLocks::kUnknown) {
+    return pe_name(pe) + " is held by a process of another container: wait for it (device_wait), " +
+           "or name another device";
+  }
   if (pid == 0) return pe_name(pe) + " was held by another process a moment ago: try again";
   std::string text = pe_name(pe) + " is held by process " + std::to_string(pid);
   for (uint32_t i = 0; i < slots_used(); ++i) {

@@ -52,7 +52,8 @@ void RecordLocks::wait(int64_t byte, Mode mode) const {
 pid_t RecordLocks::holder(int64_t byte, Mode mode) const {
   struct flock lock = record(byte, mode);
   if (fcntl(descriptor_, F_GETLK, &lock) != 0) fail();
-  return lock.l_type == F_UNLCK ? 0 : lock.l_pid;
+  if (lock.l_type == F_UNLCK) return 0;
+  return lock.l_pid > 0 ? lock.l_pid : kUnknown;
 }
 
 ScopedRecordLock::~ScopedRecordLock() {

@@ -12,6 +12,7 @@ namespace furiosa {
 class RecordLocks {
  public:
   enum class Mode { kNone, kShared, kExclusive };
+  static constexpr pid_t kUnknown = -1;
 
   // Takes the descriptor over.
   explicit RecordLocks(int descriptor) : descriptor_(descriptor) {}
@@ -21,7 +22,8 @@ class RecordLocks {
   bool set(int64_t byte, Mode mode) const;
   // As set(), but waits for the other process.
   void wait(int64_t byte, Mode mode) const;
-  // Another process that would keep this one from `mode`, or 0.
+  // Another process that would keep this one from `mode`, or 0. kUnknown for one that has no id
+  // here, because it is in another container.
   pid_t holder(int64_t byte, Mode mode = Mode::kExclusive) const;
 
  private:

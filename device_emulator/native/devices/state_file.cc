@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <mutex>
 #include <system_error>
+#include <vector>
 
 #include "device_emulator/native/devices/device_error.h"
 
@@ -26,7 +27,6 @@ class Descriptor {
   Descriptor& operator=(const Descriptor&) = delete;
 
   int get() const { return value_; }
-  int release() { return std::exchange(value_, -1); }
 
  private:
   int value_;
@@ -51,13 +51,61 @@ int open_file(int directory, const char* name, const std::string& path) {
   return file;
 }
 
+struct stat look(int file, const std::string& path) {
+  struct stat status{};
+  if (fstat(file, &status) != 0) fail("look at " + path, errno);
+  if (!S_ISREG(status.st_mode)) refuse(path, "it is no regular file");
+  return status;
+}
+
+struct LockFile {
+  int descriptor;
+  dev_t device;
+  ino_t inode;
+};
+
+// The lock file in a directory. To close any descriptor of it would free all locks that this
+// process has, so that it is opened once and never closed, whatever becomes of the state file.
+LockFile open_lock_file(int directory, const std::string& path) {
+  static std::mutex mutex;
+  static auto* const known = new std::vector<LockFile>;
+  const std::lock_guard lock(mutex);
+  struct stat status{};
+  if (fstatat(directory, StateFile::kLockName, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+    for (const LockFile& one : *known) {
+      if (one.device == status.st_dev && one.inode == status.st_ino) return one;
+    }
+  }
+  known->reserve(known->size() + 1);
+  const int file = open_file(directory, StateFile::kLockName, path);
+  try {
+    status = look(file, path + "/" + StateFile::kLockName);
+  } catch (...) {
+    close(file);
+    throw;
+  }
+  return known->emplace_back(LockFile{file, status.st_dev, status.st_ino});
+}
+
+// Without room for all of it, a full file system would kill processes that write to it.
+void reserve(int file, bool is_new, const std::string& path) {
+  int error = 0;
+  do {
+    // posix_fallocate may write where the file system cannot reserve, so not while others do.
+    if (is_new) {
+      error = posix_fallocate(file, 0, sizeof(State));
+    } else {
+      error = fallocate(file, 0, 0, sizeof(State)) == 0 ? 0 : errno;
+    }
+  } while (error == EINTR);
+  if (error != 0 && (is_new || error == ENOSPC)) fail("write " + path, error);
+}
+
 // Maps a state file, which it makes or completes where that has not been done. Throws DeviceError
 // where it is none.
 State* map(int file, const std::string& path, const RecordLocks& locks) {
   const ScopedRecordLock lock(locks, kInitLock);
-  struct stat status{};
-  if (fstat(file, &status) != 0) fail("look at " + path, errno);
-  const auto size = static_cast<uint64_t>(status.st_size);
+  const auto size = static_cast<uint64_t>(look(file, path).st_size);
   if (size != 0 && size != sizeof(State)) {
     refuse(path,
            "it has " + std::to_string(size) + " bytes instead of " + std::to_string(sizeof(State)));
@@ -68,9 +116,9 @@ State* map(int file, const std::string& path, const RecordLocks& locks) {
   auto* state = static_cast<State*>(memory);
   try {
     // Whoever began may have died before it wrote the magic.
-    if (state->magic == 0) {
-      // Without it, a full file system would kill processes that write.
-      if (const int error = posix_fallocate(file, 0, sizeof(State))) fail("write " + path, error);
+    const bool is_new = state->magic == 0;
+    reserve(file, is_new, path);
+    if (is_new) {
       state->version = kStateVersion;
       state->size = sizeof(State);
       state->magic = kStateMagic;
@@ -88,14 +136,11 @@ State* map(int file, const std::string& path, const RecordLocks& locks) {
 }
 
 StateFile open_in(int directory, const std::string& path) {
-  // Both stay open: closing the lock file would free the locks of this process.
-  Descriptor lock(open_file(directory, StateFile::kLockName, path));
-  Descriptor state(open_file(directory, StateFile::kStateName, path));
-  struct stat status{};
-  if (fstat(lock.get(), &status) != 0) fail("look at " + path, errno);
-  const RecordLocks locks(lock.release());
+  const LockFile lock = open_lock_file(directory, path);
+  const Descriptor state(open_file(directory, StateFile::kStateName, path));
+  const RecordLocks locks(lock.descriptor);
   State* mapped = map(state.get(), path + "/" + StateFile::kStateName, locks);
-  return {path, locks, mapped, status.st_dev, status.st_ino};
+  return {path, locks, mapped, lock.device, lock.inode};
 }
 
 // As StateFile::open, in a directory that nobody else may enter.
@@ -123,8 +168,9 @@ StateFile open_anonymous() {
 
 StateFile StateFile::open(const std::string& directory) {
   std::error_code error;
-  const std::filesystem::path wanted(directory);
-  std::filesystem::create_directories(wanted.parent_path(), error);
+  const std::filesystem::path parent = std::filesystem::path(directory).parent_path();
+  std::filesystem::create_directories(parent, error);
+  if (error) fail("make " + directory, error.value());
   if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) fail("make " + directory, errno);
   const Descriptor opened(::open(directory.c_str(), O_DIRECTORY | O_CLOEXEC));
   if (opened.get() < 0) fail("open " + directory, errno);
