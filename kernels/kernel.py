@@ -111,7 +111,7 @@ class KernelCase(NamedTuple):
 
 
 class KernelCost(NamedTuple):
-    """What a call takes on the device, for the timing model."""
+    """What a call takes on the device, for the timing model: whole numbers up to 2**53."""
 
     macs: int = 0
     """Multiplications of 8-bit values."""

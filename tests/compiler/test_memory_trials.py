@@ -14,11 +14,11 @@ from furiosa_ep.compiler import driver
 from furiosa_ep.compiler.driver import CompiledPartition
 from furiosa_ep.device_emulator import register_kernel
 from furiosa_ep.device_emulator.target import Target
-from furiosa_ep.graph import Graph
+from furiosa_ep.graph import DeviceGraph, DeviceValue, Graph, Operation
 from furiosa_ep.kernels.kernel import Kernel, KernelCost, KernelFrame
 from furiosa_ep.options import Options
 from furiosa_ep.partitioner import partition
-from furiosa_ep.partitioner.descriptors import PluginInfo
+from furiosa_ep.partitioner.descriptors import GraphPass, PluginInfo
 from furiosa_ep.partitioner.hookspecs import hookimpl
 from furiosa_ep.partitioner.operators.calling import kernel_lowering
 from furiosa_ep.partitioner.operators.rules import UNARY
@@ -26,6 +26,8 @@ from furiosa_ep.partitioner.plugins import build_registry
 from furiosa_ep.partitioner.registry import Registry, Scope
 from furiosa_ep.partitioner.report import Report, UnitRow
 from furiosa_ep.partitioner.support import Builder, DeclineCode, NodeUnit, OperatorSupport
+from tests.compiler.plugin_passes import MODEL as PASSES_MODEL
+from tests.compiler.plugin_passes import PassPlugin
 from tests.compiler.test_driver import model
 
 BODY = """a = DequantizeLinear(x, s, z)
@@ -278,3 +280,36 @@ def test_open_shapes_are_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = Plugin(None, None, Target("tiny", dram_bytes=9000))
     report, *_ = decide(plugin, monkeypatch, data, scope)
     assert len(report.partitions) == 1
+
+
+def test_passes_of_a_plugin_that_take_too_much_memory_are_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def there_and_back(graph: DeviceGraph) -> None:
+        """Repeats the channels of what is looked up, and forgets the copies."""
+        (lookup,) = (one for one in graph.operations if one.kind == "Lookup")
+        (x,) = lookup.inputs
+        assert x is not None
+        at = graph.operations.index(lookup)
+        for count in (x.shape[1] * 5000, x.shape[1]):
+            shape = (x.shape[0], count, *x.shape[2:])
+            copies = DeviceValue(f"copies{count}", x.dtype, shape, signed=x.signed)
+            indices = np.arange(count, dtype=np.int32) % lookup.output.shape[1]
+            attributes = {"axis": 1, "indices": indices}
+            graph.operations.insert(at, Operation("Gather", [x], [copies], attributes, "copies"))
+            x, at = copies, at + 1
+        lookup.inputs = [x]
+
+    class Targets(PassPlugin):
+        @hookimpl
+        def furiosa_targets(self) -> Sequence[Target]:
+            return [Target("tiny", dram_bytes=50_000)]
+
+    registry = build_registry({"acme": Targets(GraphPass("copies", there_and_back))})
+    roomy, tiny = Scope(), Scope("tiny")
+    copying = CompiledPartition(PASSES_MODEL, registry, roomy).build()
+    assert copying.schedule.dram_bytes > 50_000
+    assert not roomy.without_passes
+    assert CompiledPartition(PASSES_MODEL, registry, tiny).build().schedule.dram_bytes < 50_000
+    assert "50000 bytes of DRAM of target tiny" in tiny.without_passes["acme"]
+    assert [one.levelno for one in caplog.records] == [logging.WARNING]
