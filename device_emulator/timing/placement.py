@@ -103,10 +103,13 @@ def bytes_at_once(spans: Sequence[tuple[int, int]], sizes: Sequence[int]) -> int
 def _check_tiles(
     names: Sequence[str], works: Sequence[Work], sram: int, parameters: Parameters
 ) -> None:
-    """The smallest tile: a line of results of one slice's filters, and all lines that it needs."""
+    """The smallest tile: a line of results of one slice's filters, and all lines that it needs.
+
+    Or one result and all that it depends on, where that is no line.
+    """
     for name, work in zip(names, works, strict=True):
         filters = min(work.loops.group, work.shape.columns, 4)
-        needed = (
+        needed = work.loops.at_once or (
             min(work.reads, work.loops.taps * parameters.line)
             + min(work.constants, work.loops.taps * filters)
             + min(work.writes, parameters.line * filters)

@@ -39,6 +39,8 @@ class Loops(NamedTuple):
     """Bytes that are read or written for each element of the result, beside such lines."""
     commands: int = 1
     """Of the device's own commands."""
+    at_once: int = 0
+    """Bytes that must be there at once for a result, where it depends on a whole axis or image."""
 
 
 class Work(NamedTuple):
@@ -195,6 +197,7 @@ def _reduction(call: _Call) -> _Found:
     loops = Loops(
         passes=1 + elements + _ELEMENTWISE * call.table_commands,
         commands=1 + call.table_commands,
+        at_once=elements,
     )
     return 0, call.shape, loops
 
@@ -214,6 +217,17 @@ def _over_elements(commands: int) -> Callable[[_Call], _Found]:
                 commands=commands + call.table_commands,
             ),
         )
+
+    return kind
+
+
+def _along_axis(commands: int) -> Callable[[_Call], _Found]:
+    """As `_over_elements`, where all of the last axis is read and written at once."""
+    over_elements = _over_elements(commands)
+
+    def kind(call: _Call) -> _Found:
+        macs, shape, loops = over_elements(call)
+        return macs, shape, loops._replace(at_once=_ELEMENTWISE * call.dims(0)[-1])
 
     return kind
 
@@ -273,8 +287,8 @@ _KINDS: Mapping[str, Callable[[_Call], _Found]] = {
     "AVERAGE_POOL": _window,
     "GLOBAL_AVERAGE_POOL": _reduction,
     "REDUCE": _reduction,
-    "SOFTMAX": _over_elements(4),
-    "LP_NORMALIZATION": _over_elements(3),
+    "SOFTMAX": _along_axis(4),
+    "LP_NORMALIZATION": _along_axis(3),
     "RESIZE_NEAREST": _over_elements(1),
     "RESIZE_LINEAR": _over_elements(4),
     "GATHER": _over_elements(1),
