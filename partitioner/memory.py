@@ -21,15 +21,16 @@ _FILTERS = 4
 """Those that the device multiplies a line of values by at a time."""
 
 _EXPANSION = 4
-"""The compiler makes no partition so many times as large as its constants and values are: by their
-layout, and by values between those of the model."""
+"""The compiler makes no partition so many times as large as its constants and values are, by their
+layout and by values between those of the model,"""
+_OF_A_UNIT = 64 << 10
+"""and each unit so much besides, with tables and the like."""
 
 
 def unit_decline(unit: NodeUnit, graph: Graph, target: Target) -> Decline | None:
     """Why a unit fits into the memories of a target in no way; None where it does."""
     sram = target.sram_bytes * target.pes
-    count = None if unit.fused else _TILES.get(unit.node.op_type.removeprefix("QLinear"))
-    tile = count(unit, graph) if count else 0
+    tile = _smallest_tile(unit, graph)
     if tile > sram:
         return Decline(
             DeclineCode.MEMORY_LIMIT,
@@ -46,6 +47,12 @@ def unit_decline(unit: NodeUnit, graph: Graph, target: Target) -> Decline | None
             "Run it on smaller inputs or batches.",
         )
     return None
+
+
+def is_near_sram(unit: NodeUnit, graph: Graph, target: Target) -> bool:
+    """Whether a unit may not fit where the compiler fuses something with it."""
+    tile = max(_smallest_tile(unit, graph), _FILTERS * PARAMETERS.line)
+    return tile * _EXPANSION > target.sram_bytes * target.pes
 
 
 def partition_decline(units: Iterable[NodeUnit], graph: Graph, target: Target) -> Decline | None:
@@ -72,10 +79,8 @@ class DramNeed:
     spilled: int
     """Values inside, of what is there at a time beyond SRAM."""
     total: int
-
-    def is_small(self, target: Target) -> bool:
-        """Whether it fits even if the compiler makes it several times as large."""
-        return self.total * _EXPANSION <= target.dram_bytes
+    most: int
+    """What it takes if the compiler makes as much of it as it ever does."""
 
 
 def dram_need(
@@ -116,7 +121,9 @@ def dram_need(
     spilled = max(0, bytes_at_once(spans, [_bytes(name, graph) for name in kept]) - room)
     fixed_bytes = sum(_bytes(name, graph) for name in constants)
     moved = sum(_bytes(name, graph) for name in borders)
-    return DramNeed(fixed_bytes, moved, spilled, fixed_bytes + moved + spilled + beyond)
+    total = fixed_bytes + moved + spilled + beyond
+    most = _EXPANSION * total + _OF_A_UNIT * len(units)
+    return DramNeed(fixed_bytes, moved, spilled, total, most)
 
 
 def dram_decline(need: DramNeed, size: int, left: int, target: Target) -> Decline:
@@ -131,6 +138,12 @@ def dram_decline(need: DramNeed, size: int, left: int, target: Target) -> Declin
         f"{need.spilled} at a time of values that SRAM has no room for).{others}",
         "Run it on smaller inputs or batches, or split the model.",
     )
+
+
+def _smallest_tile(unit: NodeUnit, graph: Graph) -> int:
+    """Its bytes, where the results of the unit depend on more than a few values; otherwise 0."""
+    count = None if unit.fused else _TILES.get(unit.node.op_type.removeprefix("QLinear"))
+    return count(unit, graph) if count else 0
 
 
 def _bytes(name: str, graph: Graph) -> int:
@@ -153,7 +166,8 @@ def _operand(unit: NodeUnit, graph: Graph, position: int = 0) -> Shape:
 def _tile(unit: NodeUnit, graph: Graph, taps: int, filters: int) -> int:
     """A line of results of a few filters: as the timing model has it, or a little more."""
     filters = min(filters, _FILTERS)
-    read = min(_bytes(unit.inputs[0].name, graph), taps * PARAMETERS.line)
+    names = [one.name for one in unit.inputs if not graph.is_constant(one.name)]
+    read = min(sum(_bytes(name, graph) for name in names), taps * PARAMETERS.line)
     return read + taps * filters + PARAMETERS.line * filters
 
 
@@ -175,10 +189,10 @@ def _transposed_convolution(unit: NodeUnit, graph: Graph) -> int:
 
 def _product(unit: NodeUnit, graph: Graph) -> int:
     shape, result = _operand(unit, graph), _shape(unit.outputs[0].name, graph)
-    if not shape or not result:
+    if not shape or result is None:
         return 0
     depth = shape[0 if unit.node.attributes.get("transA") else -1]
-    return _tile(unit, graph, depth, result[-1])
+    return _tile(unit, graph, depth, result[-1] if result else 1)
 
 
 def _along_axis(unit: NodeUnit, graph: Graph) -> int:
@@ -195,6 +209,10 @@ def _image(unit: NodeUnit, graph: Graph) -> int:
     return math.prod(_operand(unit, graph)[2:])
 
 
+def _whole_window(unit: NodeUnit, graph: Graph) -> int:
+    return _tile(unit, graph, _image(unit, graph), 1)
+
+
 def _window(unit: NodeUnit, graph: Graph) -> int:
     return _tile(unit, graph, math.prod(unit.node.attributes.get("kernel_shape", ())), 1)
 
@@ -202,7 +220,9 @@ def _window(unit: NodeUnit, graph: Graph) -> int:
 def _reduced(unit: NodeUnit, graph: Graph) -> int:
     """The values that each result is reduced of."""
     result = _shape(unit.outputs[0].name, graph) if unit.outputs else None
-    return math.prod(_operand(unit, graph)) // max(1, math.prod(result)) if result else 0
+    if result is None:
+        return 0
+    return math.prod(_operand(unit, graph)) // max(1, math.prod(result))
 
 
 _TILES: Mapping[str, Count] = {
@@ -210,7 +230,8 @@ _TILES: Mapping[str, Count] = {
     "ConvTranspose": _transposed_convolution,
     **dict.fromkeys(("Gemm", "MatMul", "MatMulInteger", "QGemm"), _product),
     **dict.fromkeys(("Softmax", "LpNormalization"), _along_axis),
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _image),
+    "GlobalAveragePool": _image,
+    "GlobalMaxPool": _whole_window,
     **dict.fromkeys(("AveragePool", "MaxPool"), _window),
     **dict.fromkeys(("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"), _reduced),
 }

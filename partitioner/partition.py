@@ -169,7 +169,7 @@ def _partition(claim: str, decide: Verdicts) -> Report:
                 if claimed[position]
             }
         if not dropped:
-            declines = decide.beyond_dram(
+            declines = decide.beyond_memory(
                 [[units[one] for one in members] for members in result.partitions()],
                 {unit for unit, taken in zip(units, claimed, strict=True) if taken},
             )

@@ -9,7 +9,7 @@ from furiosa_ep.device_emulator.target import Target
 from furiosa_ep.graph import Graph
 from furiosa_ep.partitioner.descriptors import Lowering
 from furiosa_ep.partitioner.environment import BUILT_IN
-from furiosa_ep.partitioner.memory import dram_decline, dram_need, unit_decline
+from furiosa_ep.partitioner.memory import dram_decline, dram_need, is_near_sram, unit_decline
 from furiosa_ep.partitioner.registry import PluginError, Registry, Scope, operator_name
 from furiosa_ep.partitioner.shape_arithmetic import SHAPE_READERS, shape_values
 from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit, OperatorSupport
@@ -79,13 +79,14 @@ class Verdicts:
                 "Report it with the model.",
             )
 
-    def beyond_dram(
+    def beyond_memory(
         self, partitions: Iterable[Sequence[NodeUnit]], claimed: Collection[NodeUnit]
     ) -> dict[NodeUnit, Decline]:
         """The units that partitions have to give up so that all of them fit into DRAM together.
 
         Of the first partition that does not fit beside those before it, what comes last is given
-        up. More may have to go, which another call tells.
+        up; or, where the compiler finds that SRAM is the reason, what nearly fills it. More may
+        have to go, which another call tells.
         """
         target = self.plugins.target(self.scope)
         if target is None:
@@ -93,14 +94,17 @@ class Verdicts:
         left = target.dram_bytes
         for units in partitions:
             need = dram_need(units, self.graph, target, self._alone)
-            size = need.total if need.is_small(target) else self._size(units, need.total)
-            if isinstance(size, int) and size <= left:
-                left -= size
-                continue
-            decline = dram_decline(need, size, left, target) if isinstance(size, int) else size
-            share = left / size if isinstance(size, int) else 0.5
-            given_up = self._last(units, claimed, int(need.total * share), target)
-            return dict.fromkeys(given_up, decline)
+            near = [one for one in units if is_near_sram(one, self.graph, target)]
+            surely = need.most <= target.dram_bytes and not near
+            size = need.total if surely else self._size(units, need.total)
+            if isinstance(size, Decline):
+                own = [one for one in near if one in claimed]
+                half = need.total // 2
+                return dict.fromkeys(own or self._last(units, claimed, half, target), size)
+            if size > left:
+                last = self._last(units, claimed, need.total * left // size, target)
+                return dict.fromkeys(last, dram_decline(need, size, left, target))
+            left -= size
         return {}
 
     def _size(self, units: Sequence[NodeUnit], estimate: int) -> int | Decline:

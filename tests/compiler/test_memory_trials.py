@@ -29,6 +29,7 @@ from furiosa_ep.partitioner.support import Builder, DeclineCode, NodeUnit, Opera
 from tests.compiler.plugin_passes import MODEL as PASSES_MODEL
 from tests.compiler.plugin_passes import PassPlugin
 from tests.compiler.test_driver import model
+from tests.random_graphs import random_model
 
 BODY = """a = DequantizeLinear(x, s, z)
     b = Det3(a)
@@ -59,7 +60,7 @@ class Plugin:
         lower: Callable[[NodeUnit, Builder], None] | None = None,
         *targets: Target,
     ) -> None:
-        opcode = f"ACME_INVERT_{next(_LETTERS)}"
+        opcode = f"ACME_INVERT_{next(_LETTERS)}" if cost else "ACME_INVERT_"
         kernel = Kernel(opcode, "x:u8 -> y:u8", inverse, cost=cost)
         register_kernel(kernel, "any")
         lower = lower or kernel_lowering(opcode)
@@ -313,3 +314,17 @@ def test_passes_of_a_plugin_that_take_too_much_memory_are_left_out(
     assert CompiledPartition(PASSES_MODEL, registry, tiny).build().schedule.dram_bytes < 50_000
     assert "50000 bytes of DRAM of target tiny" in tiny.without_passes["acme"]
     assert [one.levelno for one in caplog.records] == [logging.WARNING]
+
+
+@pytest.mark.parametrize("sram", [40, 130, 500, 2000, SRAM])
+def test_what_is_claimed_of_random_models_fits(sram: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = 0
+    for seed in range(60):
+        dram = (200, 1000, 4000, 20_000)[seed % 4]
+        proto, _ = random_model(seed)
+        data = bytes(onnx.shape_inference.infer_shapes(proto).SerializeToString())
+        plugin = Plugin(None, None, Target("tiny", sram_bytes=sram, dram_bytes=dram))
+        report, registry, scope = decide(plugin, monkeypatch, data, Scope("tiny"))
+        assert compile_all(data, report, registry, scope) <= dram
+        taken += len(report.partitions)
+    assert taken > 10

@@ -90,7 +90,10 @@ def units(proto: bytes) -> tuple[Graph, list[NodeUnit]]:
         ("MatMul(a, wd)", "5, 4", "4, 9", 20 + 4 * 4 + 32 * 4),
         ("Gemm<transA = 1>(a, wd)", "4, 9", "4, 9", 36 + 4 * 4 + 32 * 4),
         ("MatMul(a, a)", "2, 50, 50", "", 50 * 32 + 50 * 4 + 32 * 4),
+        ("MatMul(a, a)", "9, 9", "", 2 * 81 + 9 * 4 + 32 * 4),
         ("GlobalAveragePool(a)", "1, 2, 7, 9", "", 63),
+        ("GlobalMaxPool(a)", "1, 2, 70, 90", "", 2 * 6300 + 6300 + 32),
+        ("ReduceSum<keepdims = 0>(a)", "20, 30", "", 600),
         ("MaxPool<kernel_shape = [3, 5]>(a)", "1, 2, 77, 99", "", 15 * 32 + 15 + 32),
         ("Softmax<axis = 1>(a)", "2, 7, 9", "", 14),
         ("Relu(a)", "1, 200000", "", 0),
@@ -116,9 +119,11 @@ def test_what_is_taken_fits_when_it_is_compiled() -> None:
         ("Gemm<transB = 1>(a, wd)", "50, 70", "4, 70"),
         ("MatMul(a, a)", "2, 50, 50", ""),
         ("GlobalAveragePool(a)", "1, 2, 7, 9", ""),
+        ("GlobalMaxPool(a)", "1, 2, 70, 90", ""),
         ("MaxPool<kernel_shape = [3, 5]>(a)", "1, 2, 77, 99", ""),
         ("Softmax<axis = 2>(a)", "2, 7, 9", ""),
         ("ReduceSum<keepdims = 1>(a)", "2, 50", ""),
+        ("ReduceSum<keepdims = 0>(a)", "20, 30", ""),
     ):
         proto = model(operator, shape, weights, "t" if "Softmax" in operator else "s")
         graph, found = units(proto)
