@@ -67,7 +67,8 @@ def _tiles(estimate: Estimate) -> Iterator[str]:
     peak = f"at most in use, of {size(memory.sram_limit)}"
     yield _tile("SRAM", _figure(memory.sram_peak), peak)
     yield _tile("DRAM", _figure(memory.dram), f"of {size(memory.dram_limit)}")
-    yield _tile("NPU", f"{estimate.npu_latency_ms:.3f} <small>ms</small>", f"{total:,} cycles")
+    npu = f"{estimate.npu_latency_ms:.3f} <small>ms</small>"
+    yield _tile("NPU", npu, f"{total:,} cycles, and PCI Express")
 
 
 def _tile(what: str, figure: str, note: str) -> str:
