@@ -17,7 +17,7 @@ HIGH_SHARE = 0.9
 MEDIUM_SHARE = 0.6
 SPILLED_BYTES = 2 << 20
 """Activations that do not fit into SRAM; one published model has 1.5 MiB of them."""
-SMALLEST_MACS, LARGEST_MACS = 0.1e9, 300e9
+SMALLEST_MACS, LARGEST_MACS = 0.5e9, 300e9
 """The multiplications of the published models, for an inference of the batch."""
 
 
