@@ -1,6 +1,7 @@
 #include "device_emulator/native/executor.h"
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <mutex>
 #include <new>
@@ -72,6 +73,9 @@ class Executable::Impl {
     }
     idle_.reserve(max_idle_);
   }
+  ~Impl() { delete spare_.load(); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   // Calls execute(commands, context) for a run with these buffers.
   template <class Execute>
@@ -146,6 +150,9 @@ class Executable::Impl {
   }
 
   std::unique_ptr<Workspace> acquire() const {
+    if (Workspace* const spare = spare_.exchange(nullptr, std::memory_order_acquire)) {
+      return std::unique_ptr<Workspace>(spare);
+    }
     {
       const std::lock_guard lock(mutex_);
       if (!idle_.empty()) {
@@ -159,6 +166,12 @@ class Executable::Impl {
   }
 
   void release(std::unique_ptr<Workspace> workspace) const {
+    Workspace* none = nullptr;
+    if (spare_.compare_exchange_strong(none, workspace.get(), std::memory_order_release,
+                                       std::memory_order_relaxed)) {
+      static_cast<void>(workspace.release());  // which spare_ owns now
+      return;
+    }
     const std::lock_guard lock(mutex_);
     if (idle_.size() < max_idle_) idle_.push_back(std::move(workspace));
   }
@@ -168,7 +181,9 @@ class Executable::Impl {
   std::vector<RunContext::Address> addresses_;
   size_t scratch_size_ = 0;
   // More concurrent runs than processors are served too, but their workspaces are not kept.
-  const size_t max_idle_ = std::max(1u, std::thread::hardware_concurrency());
+  const size_t max_idle_ = std::max(1u, std::thread::hardware_concurrency()) - 1;
+  // One of them costs a run two atomic operations; more are kept under a lock.
+  mutable std::atomic<Workspace*> spare_{nullptr};
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Workspace>> idle_;
   mutable std::once_flag outlined_;
