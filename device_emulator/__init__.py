@@ -3,10 +3,10 @@
 Importing this package is cheap: what needs NumPy is loaded when it is first used.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
 from furiosa_ep.device_emulator.library import LibraryError, checksum, load_library
+from furiosa_ep.lazy import loaded_later
 
 if TYPE_CHECKING:
     from furiosa_ep.device_emulator.executor import Executable
@@ -37,7 +37,7 @@ __all__ = [
     "unregister_kernel",
 ]
 
-_NAMES = {
+_MODULES = {
     "executor": ("Executable",),
     "kernels": (
         *("KernelError", "call_kernel", "native_function"),
@@ -50,11 +50,7 @@ _NAMES = {
 
 
 if not TYPE_CHECKING:  # which sees the imports above instead, and misspelt names
-
-    def __getattr__(name: str) -> object:
-        for module, names in _NAMES.items():
-            if name in names:
-                value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-                globals()[name] = value
-                return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __getattr__ = loaded_later(
+        __name__,
+        {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names},
+    )

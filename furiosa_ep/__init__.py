@@ -14,6 +14,8 @@ import importlib
 import re
 from typing import TYPE_CHECKING
 
+from furiosa_ep.lazy import loaded_later
+
 if TYPE_CHECKING:
     from furiosa_ep import devices
     from furiosa_ep.device_emulator.library import LibraryError
@@ -74,16 +76,15 @@ _MODULES = {
 
 
 if not TYPE_CHECKING:  # which sees the imports above instead, and misspelt names
+    _load = loaded_later(__name__, _MODULES)
 
     def __getattr__(name: str) -> object:
         if name == "__version__":
             value: object = _version()
         elif name == "devices":
             value = importlib.import_module("furiosa_ep.devices")
-        elif name in _MODULES:
-            value = getattr(importlib.import_module(_MODULES[name]), name)
         else:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return _load(name)
         globals()[name] = value
         return value
 

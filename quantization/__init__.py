@@ -9,8 +9,9 @@ written for the Furiosa SDK know.
 Importing this package is cheap: each name is loaded when it is first used.
 """
 
-import importlib
 from typing import TYPE_CHECKING
+
+from furiosa_ep.lazy import loaded_later
 
 if TYPE_CHECKING:
     from furiosa_ep.quantization.calibrators import percentile
@@ -87,13 +88,7 @@ _MODULES = {
 
 
 if not TYPE_CHECKING:  # which sees the imports above instead, and misspelt names
-
-    def __getattr__(name: str) -> object:
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(_MODULES[name]), name)
-        globals()[name] = value
-        return value
+    __getattr__ = loaded_later(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

@@ -13,19 +13,20 @@ PACKAGE = "furiosa_ep"
 FOLDERS = ("kernels", "partitioner", "device_emulator", "quantization")
 """Components that live at the root and are linked into the package."""
 
-GROUND = {"files", "graph", "program"}
+GROUND = {"files", "graph", "lazy", "program"}
 BELOW_COMPILER = GROUND | {"kernels", "device_emulator", "partitioner"}
 MAY_IMPORT: dict[str, set[str]] = {
     "graph": {"program"},
     "program": {"files"},
     "files": set(),
+    "lazy": set(),
     "options": set(),
     "page": set(),
     "kernels": GROUND,
     "device_emulator": GROUND | {"kernels"},
     "partitioner": GROUND | {"kernels", "device_emulator", "options"},
     "compiler": BELOW_COMPILER | {"options"},
-    "quantization": {"graph", "partitioner", "kernels", "page"},
+    "quantization": {"graph", "partitioner", "kernels", "lazy", "page"},
     "provider": BELOW_COMPILER | {"compiler", "options"},
 }
 """What each component may import besides itself. Components that are not named here stand at the

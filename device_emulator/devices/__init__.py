@@ -8,7 +8,6 @@ with devices.open("npu0pe0") as device:
 What opens devices and runs on them, and needs NumPy for it, is loaded when it is first used.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
 from furiosa_ep.device_emulator.devices.cards import Card
@@ -43,6 +42,7 @@ from furiosa_ep.device_emulator.devices.listing import (
 from furiosa_ep.device_emulator.devices.native import host_directory
 from furiosa_ep.device_emulator.devices.spec import DeviceSpec, Mode
 from furiosa_ep.device_emulator.devices.telemetry import Telemetry, Utilization
+from furiosa_ep.lazy import loaded_later
 
 if TYPE_CHECKING:
     from furiosa_ep.device_emulator.devices.opening import find, open_shared
@@ -89,21 +89,13 @@ __all__ = [
     "reset",
 ]
 
-_LATER = {
-    "OpenDevice": ("running", "OpenDevice"),
-    "find": ("opening", "find"),
-    "open": ("opening", "open_device"),
-    "open_shared": ("opening", "open_shared"),
-}
-"""Module and name of what is not imported above."""
-
-
 if not TYPE_CHECKING:  # which sees the imports above instead, and misspelt names
-
-    def __getattr__(name: str) -> object:
-        if name not in _LATER:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module, there = _LATER[name]
-        value = getattr(importlib.import_module(f"{__name__}.{module}"), there)
-        globals()[name] = value
-        return value
+    __getattr__ = loaded_later(
+        __name__,
+        {
+            "OpenDevice": f"{__name__}.running",
+            "find": f"{__name__}.opening",
+            "open": f"{__name__}.opening:open_device",
+            "open_shared": f"{__name__}.opening",
+        },
+    )
