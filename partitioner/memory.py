@@ -17,9 +17,6 @@ from furiosa_ep.partitioner.support import Decline, DeclineCode, NodeUnit, Opera
 Shape = tuple[int, ...]
 Count = Callable[[NodeUnit, Graph], int]
 
-_FILTERS = 4
-"""Those that the device multiplies a line of values by at a time."""
-
 _EXPANSION = 4
 """The compiler makes no partition so many times as large as its constants and values are, by their
 layout and by values between those of the model,"""
@@ -51,7 +48,7 @@ def unit_decline(unit: NodeUnit, graph: Graph, target: Target) -> Decline | None
 
 def is_near_sram(unit: NodeUnit, graph: Graph, target: Target) -> bool:
     """Whether a unit may not fit where the compiler fuses something with it."""
-    tile = max(_smallest_tile(unit, graph), _FILTERS * PARAMETERS.line)
+    tile = max(_smallest_tile(unit, graph), PARAMETERS.tile_filters * PARAMETERS.line)
     return tile * _EXPANSION > target.sram_bytes * target.pes
 
 
@@ -165,7 +162,7 @@ def _operand(unit: NodeUnit, graph: Graph, position: int = 0) -> Shape:
 
 def _tile(unit: NodeUnit, graph: Graph, taps: int, filters: int) -> int:
     """A line of results of a few filters: as the timing model has it, or a little more."""
-    filters = min(filters, _FILTERS)
+    filters = min(filters, PARAMETERS.tile_filters)
     names = [one.name for one in unit.inputs if not graph.is_constant(one.name)]
     read = min(sum(_bytes(name, graph) for name in names), taps * PARAMETERS.line)
     return read + taps * filters + PARAMETERS.line * filters

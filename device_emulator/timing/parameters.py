@@ -21,6 +21,8 @@ class Parameters(NamedTuple):
     taps shift what is there. What was fetched is multiplied by 4 filters at a time."""
     line: int = 32
     """Design: `mac_width`, the multipliers that work on one line along the width of an image."""
+    tile_filters: int = 4
+    """Design: `mac_height`. The smallest tile of a command is a line of results of so many."""
     slice_bytes_per_cycle: float = 8.0
     """Design: `sram_access_width`, what each slice reads from its SRAM."""
     concat_share: int = 4

@@ -108,7 +108,7 @@ def _check_tiles(
     Or one result and all that it depends on, where that is no line.
     """
     for name, work in zip(names, works, strict=True):
-        filters = min(work.loops.group, work.shape.columns, 4)
+        filters = min(work.loops.group, work.shape.columns, parameters.tile_filters)
         needed = work.loops.at_once or (
             min(work.reads, work.loops.taps * parameters.line)
             + min(work.constants, work.loops.taps * filters)

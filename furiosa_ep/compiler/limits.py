@@ -1,4 +1,4 @@
-"""Whether a Program fits into the memories of a target: what the partitioner asks of shapes."""
+"""What a target does when for a Program, if the Program fits into its memories."""
 
 from furiosa_ep.compiler.errors import MemoryLimit
 from furiosa_ep.device_emulator.target import Target

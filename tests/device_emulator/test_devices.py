@@ -272,8 +272,10 @@ def test_a_state_file_whose_maker_died_is_completed(
     size = (Path(host) / "state.v1").stat().st_size
     (tmp_path / "state.v1").write_bytes(bytes(size))
     monkeypatch.setenv("FURIOSA_EMULATED_HOST", str(tmp_path))
-    with devices.open():
-        pass
+    with devices.open("npu0pe0"):
+        first, second = devices.list_devices()[0].status()
+    assert (first.status, second.status) == (OCCUPIED, AVAILABLE)
+    assert (tmp_path / "state.v1").read_bytes()[:8] == (Path(host) / "state.v1").read_bytes()[:8]
 
 
 def test_a_directory_that_cannot_be_is_named(
