@@ -1,10 +1,9 @@
 """The operator that docs/plugins describes, as an installed package used by a program."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.interpreter import run_program
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,14 +49,6 @@ def test_the_documented_plugin_works_when_installed(tmp_path: Path) -> None:
     (metadata / "entry_points.txt").write_text(
         entry_points.replace("project.entry-points.", "").replace('"', "")
     )
-    path = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_program(PROGRAM, folders=[tmp_path])
     assert done.returncode == 0, done.stderr
     assert "FuriosaProvider: 1 of 1 node units (3 of 3 nodes) in 1 partition" in done.stderr

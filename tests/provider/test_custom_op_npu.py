@@ -1,13 +1,10 @@
 """Operators of a plugin's own domain on the NPU itself, beside ONNX Runtime's operators."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.interpreter import run_program
 
 PLUGIN = """
 import numpy as np
@@ -118,15 +115,7 @@ print("equal")
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_operators_of_a_plugin_equal_the_cpu_on_every_bit(tmp_path: Path, dtype: str) -> None:
     (tmp_path / "acme.py").write_text(PLUGIN)
-    path = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(dtype=dtype)],
-        env={**os.environ, "PYTHONPATH": path, "FURIOSA_PLUGINS": "acme"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_program(PROGRAM.format(dtype=dtype), folders=[tmp_path], FURIOSA_PLUGINS="acme")
     assert done.returncode == 0, done.stderr
     units, providers, equal = done.stdout.splitlines()
     assert "('Sharpen', 'acme')" in units

@@ -1,13 +1,11 @@
 """Plugins that fail, in sessions of onnxruntime, whose results equal the CPU provider's."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.interpreter import run_program
 
 PLUGIN = """
 from furiosa_ep.plugin import GraphPass, OperatorSupport, PluginInfo, Stage, UNARY, hookimpl
@@ -72,19 +70,11 @@ def run(folder: Path, strict: str = "", **plugins: str) -> subprocess.CompletedP
         parts = {"passes": "", "operators": "", "heard": "pass"}
         key = "heard" if "raise" in what else "operators" if "Support" in what else "passes"
         (folder / f"{name}.py").write_text(PLUGIN.format(name=name, **{**parts, key: what}))
-    path = os.pathsep.join([str(folder), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={
-            **os.environ,
-            "PYTHONPATH": path,
-            "FURIOSA_PLUGINS": ",".join(plugins),
-            "FURIOSA_STRICT_PLUGINS": strict,
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    return run_program(
+        PROGRAM,
+        folders=[folder],
+        FURIOSA_PLUGINS=",".join(plugins),
+        FURIOSA_STRICT_PLUGINS=strict,
     )
 
 

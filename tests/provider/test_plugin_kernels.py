@@ -1,13 +1,11 @@
 """Kernels of plugins in sessions of onnxruntime, beside the CPU provider."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.interpreter import run_program
 
 PLUGIN = """
 import numpy as np
@@ -64,15 +62,7 @@ def run(
     folder: Path, options: str = "{}", *, fails: int = 0, missing: bool = False
 ) -> subprocess.CompletedProcess[str]:
     (folder / "acme.py").write_text(PLUGIN.format(fails=fails, missing=missing))
-    path = os.pathsep.join([str(folder), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, options],
-        env={**os.environ, "PYTHONPATH": path, "FURIOSA_PLUGINS": "acme"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run_program(PROGRAM, options, folders=[folder], FURIOSA_PLUGINS="acme")
 
 
 ALLOW = '{"python_kernels": "allow"}'

@@ -1,11 +1,8 @@
 """What does not fit into a device is run by ONNX Runtime's CPU provider; sessions do not fail."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.interpreter import run_program
 
 PLUGIN = """
 from furiosa_ep.plugin import (
@@ -67,15 +64,7 @@ print(dict(client.dram_bytes)["npu0"])
 
 def test_a_session_takes_what_fits(tmp_path: Path, host: str) -> None:
     (tmp_path / "acme.py").write_text(PLUGIN)
-    path = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    result = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={**os.environ, "PYTHONPATH": path, "FURIOSA_PLUGINS": "acme"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    result = run_program(PROGRAM, folders=[tmp_path], FURIOSA_PLUGINS="acme")
     assert result.returncode == 0, result.stderr
     codes, negation, dram = result.stdout.splitlines()
     assert "'memory-limit'" in codes

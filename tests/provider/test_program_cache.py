@@ -1,13 +1,11 @@
 """Programs of open shapes share what DRAM there is: older ones make room for new ones."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.interpreter import run_program
+
 MIB = 1 << 20
 
 PROGRAM = """
@@ -65,15 +63,7 @@ def small_card(tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def run(body: str) -> list[str]:
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    result = subprocess.run(
-        [sys.executable, "-c", PROGRAM + body],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    result = run_program(PROGRAM + body)
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()
 
